@@ -1,0 +1,1 @@
+"""The engines that run transforms: Sail (embedded), local Spark, any Spark Connect address."""

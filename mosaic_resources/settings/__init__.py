@@ -1,0 +1,1 @@
+"""Where everything is: one immutable object made from a target and the environment."""

@@ -1,0 +1,45 @@
+"""The delta-spark family behind the same contract. Needs a JVM."""
+
+import pyarrow as pa
+import pytest
+
+from mosaic_resources.delta.commit import Commit
+from mosaic_resources.delta.lake import Lake
+from mosaic_resources.delta.writers import DeltaSparkWriter
+from mosaic_resources.engine.session import SessionHolder
+from mosaic_resources.engine.spark import SparkEngine
+
+pytestmark = [pytest.mark.java, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def spark_lake(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("spark")
+    holder = SessionHolder(SparkEngine(folder / "engine"))
+    yield Lake(str(folder / "lake"), DeltaSparkWriter(holder.session))
+    holder.engine.stop()
+
+
+def rows(*numbers, month="2013-01"):
+    return pa.table({"k": pa.array(numbers, pa.int64()), "month": [month] * len(numbers)})
+
+
+def test_the_same_batch_twice_is_one_version(spark_lake):
+    first = spark_lake.write("a/b", rows(1, 2), Commit("app", 1), mode="append", partition_by=["month"])
+    assert spark_lake.write("a/b", rows(1, 2), Commit("app", 1), mode="append") == first
+    assert sorted(spark_lake.read("a/b")["k"].to_pylist()) == [1, 2]
+
+
+def test_overwrite_by_predicate_and_merge(spark_lake):
+    spark_lake.write("t", pa.concat_tables([rows(1), rows(2, month="2013-02")]), Commit("app"), partition_by=["month"])
+    spark_lake.write("t", rows(9), Commit("app"), predicate="month = '2013-01'")
+    spark_lake.merge("t", pa.table({"k": [9, 4], "month": ["2013-01", "2013-04"]}), ["k"], Commit("m"))
+    assert sorted(spark_lake.read("t")["k"].to_pylist()) == [2, 4, 9]
+
+
+def test_append_stream_moves_on_from_the_tables_own_offset(spark_lake):
+    def read(last):
+        return (rows(*range(last, 5)), 5) if last < 5 else (None, last)
+
+    assert spark_lake.append_stream("s", "stream", read) == 5
+    assert spark_lake.append_stream("s", "stream", read) == 0
