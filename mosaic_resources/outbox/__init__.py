@@ -1,0 +1,1 @@
+"""The outbox: lineage events wait here, on local disk, until a drainer has sent them."""
