@@ -1,0 +1,78 @@
+"""The fields that every component shares: the attributes of its asset, named as Dagster names them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import dagster as dg
+from dagster.components.resolved.core_models import (
+    DailyPartitionsDefinitionModel,
+    HourlyPartitionsDefinitionModel,
+    StaticPartitionsDefinitionModel,
+    TimeWindowPartitionsDefinitionModel,
+    WeeklyPartitionsDefinitionModel,
+    resolve_partitions_def,
+)
+from pydantic import ConfigDict, Field
+
+__all__ = ["AssetFields", "MonthlyPartitions"]
+
+
+class MonthlyPartitions(dg.Resolvable, dg.Model):
+    """Partitions by calendar month, keys such as ``2013-07``; Dagster's own list has no monthly one."""
+
+    type: Literal["monthly"] = "monthly"
+    start_date: str
+    end_date: str | None = None
+
+
+def _partitions(context: dg.ResolutionContext, model: Any) -> dg.PartitionsDefinition[str] | None:
+    if isinstance(model, MonthlyPartitions.model()):
+        return dg.TimeWindowPartitionsDefinition(
+            start=model.start_date,  # type: ignore[attr-defined]
+            end=model.end_date,  # type: ignore[attr-defined]
+            fmt="%Y-%m",
+            cron_schedule="0 0 1 * *",
+        )
+    return resolve_partitions_def(context, model)
+
+
+def _automation(context: dg.ResolutionContext, text: str | None) -> dg.AutomationCondition[Any] | None:
+    if text is None or text == "eager":
+        # A failed blocking check must hold back what is downstream of its partition; eager() alone does not.
+        return text and dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()  # type: ignore[return-value]
+    resolved = context.resolve_value(text)
+    if not isinstance(resolved, dg.AutomationCondition):
+        raise dg.DagsterInvalidDefinitionError(
+            f"automation_condition '{text}' is neither 'eager' nor a template variable."
+        )
+    return resolved
+
+
+class AssetFields(dg.Model):
+    """Attributes that Dagster shows for an asset."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    description: str | None = Field(None, description="What the asset holds.", examples=["Flights, typed, in UTC."])
+    owners: Sequence[str] = Field((), description="E-mail addresses or team:<name>.", examples=[["team:data"]])
+    tags: Mapping[str, str] = Field({}, description="Tags for filtering.", examples=[{"domain": "flights"}])
+    group_name: str | None = Field(None, description="Group in the UI; default: the station.", examples=["flights"])
+    kinds: Sequence[str] = Field((), description="Kinds shown beside those that the component sets.")
+    metadata: Mapping[str, Any] = Field({}, description="Further metadata.")
+    code_version: str | None = Field(None, description="Version of the code; default: a hash of what is declared.")
+    automation_condition: Annotated[
+        dg.AutomationCondition[Any] | None, dg.Resolver(_automation, model_field_type=str | None)
+    ] = Field(None, description="'eager' (which waits for blocking checks), or a template variable.")
+    partitions_def: Annotated[
+        dg.PartitionsDefinition[str] | None,
+        dg.Resolver(
+            _partitions,
+            model_field_type=MonthlyPartitions.model()
+            | HourlyPartitionsDefinitionModel
+            | DailyPartitionsDefinitionModel
+            | WeeklyPartitionsDefinitionModel
+            | TimeWindowPartitionsDefinitionModel
+            | StaticPartitionsDefinitionModel
+            | None,
+        ),
+    ] = Field(None, description="Partitions of the asset; 'monthly' is ours, the others are Dagster's.")

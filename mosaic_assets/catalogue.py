@@ -1,0 +1,63 @@
+"""What the project declares, and where: the only file that touches Dagster's undocumented component API."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import dagster as dg
+from dagster.components.core.context import ComponentDeclLoadContext, ComponentLoadContext
+
+from mosaic_resources.errors import UnknownNameError, UserError
+from mosaic_resources.settings.settings import find_project_root
+
+__all__ = ["Context", "declared", "project_components", "project_root", "reference", "where"]
+
+Context = ComponentLoadContext
+Kind = TypeVar("Kind", bound=dg.Component)
+
+
+def project_components(root: Path, kind: type[Kind]) -> list[Kind]:
+    """Returns the components of a kind that a project declares; for commands, outside a load."""
+    return list(dg.ComponentTree.for_project(root).get_all_components(of_type=kind))
+
+
+def declared(context: ComponentLoadContext, kind: type[Kind]) -> dict[str, Kind]:
+    """Returns the components of a kind by their ``name``, without building their definitions.
+
+    Raises:
+        UserError: Two components of the kind have the same name.
+    """
+    found: dict[str, Kind] = {}
+    for component in context.component_tree.get_all_components(of_type=kind):
+        name = component.name  # type: ignore[attr-defined]
+        if name in found:
+            raise UserError(f"{kind.__name__} '{name}' is declared twice.", where(context, "name"), "Rename one.")
+        found[name] = component
+    return found
+
+
+def reference(context: ComponentLoadContext, kind: type[Kind], name: str, field: str) -> Kind:
+    """Returns the component that ``field`` of this component names.
+
+    Raises:
+        UnknownNameError: Nothing of that kind has the name; the message holds file, line and the nearest name.
+    """
+    known = declared(context, kind)
+    if name not in known:
+        raise UnknownNameError(kind.__name__, name, known, where(context, field))
+    return known[name]
+
+
+def where(context: ComponentLoadContext | ComponentDeclLoadContext, field: str) -> str:
+    """Returns ``file:line`` of an attribute of this component; the folder where it was declared in Python."""
+    declaration = getattr(context, "component_decl", None)
+    tree = getattr(getattr(declaration, "source_tree", None), "source_position_tree", None)
+    if tree is None:
+        return str(context.path)
+    for step in ("attributes", field):
+        tree = tree.children.get(step, tree)
+    return f"{tree.position.filename}:{tree.position.start.line}"
+
+
+def project_root(context: ComponentLoadContext) -> Path:
+    """Returns the folder with the pyproject.toml that this component belongs to."""
+    return find_project_root(Path(context.path).resolve())

@@ -1,0 +1,1 @@
+"""How the stations are run: steps, schedules, targets, the graph for other schedulers."""

@@ -1,0 +1,184 @@
+"""The Dagster face of tables: from landed files, from SQL, from PySpark."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from mosaic_assets.asset_fields import AssetFields
+from mosaic_assets.catalogue import where
+from mosaic_assets.orchestration.station import station
+from mosaic_assets.tables.expectations import Rule, mark, rules_of, sift
+from mosaic_assets.tables.ingest import ingest
+from mosaic_assets.tables.ledger import Ledger
+from mosaic_assets.tables.publish import publish
+from mosaic_assets.tables.query import Columns, pin, read_text, run_query, tables_in
+from mosaic_assets.work import Made, Work, code_hash
+from mosaic_resources.engine.session import engine_errors
+from mosaic_resources.errors import UserError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+__all__ = ["PySparkTableComponent", "SourceTableComponent", "SqlTableComponent"]
+
+
+class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
+    """A raw Delta table of files that land; each run reads only the new ones, each row exactly once."""
+
+    key: str = Field(description="Asset key and table name.", examples=["raw/flights"])
+    path: str = Field(description="Files, relative to the landing folder.", examples=["flights/*.csv"])
+    columns: Mapping[str, str] = Field(
+        description="Column → type: string, bigint, int, double, boolean, date, timestamp."
+    )
+    null_values: Sequence[str] = Field(("", "NA"), description="Texts that mean NULL.")
+    rescued_data_column: str = Field("_rescued_data", description="Column for what does not fit.")
+    deps: Sequence[str] = Field((), description="Assets that land the files.")
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Returns the asset of the raw table."""
+        from mosaic_assets.tables.sources.csv_files import type_of
+
+        for kind in self.columns.values():
+            type_of(kind, where(context, "columns"))
+        code = code_hash("source", self.path, dict(self.columns), self.null_values, self.rescued_data_column)
+        asset = station(
+            self,
+            key=self.key,
+            station_name="tables",
+            kinds=("delta", "csv"),
+            deps=self.deps,
+            code=code,
+            run=self.execute,
+        )
+        return dg.Definitions(assets=[asset])
+
+    def execute(self, work: Work) -> Made:
+        """Ingests what has landed since the last run."""
+        from mosaic_assets.lineage.names import landed_file_use
+        from mosaic_assets.tables.sources.csv_files import read_csv
+
+        seams, landing = work.seams, Path(work.seams.settings.landing)
+        report = ingest(
+            seams.lake,
+            Ledger(seams.settings.state / "ingest.db"),
+            self.key,
+            landing,
+            self.path,
+            read_file=lambda file: read_csv(file, self.columns, tuple(self.null_values), self.rescued_data_column),
+            now_utc=work.now_utc,
+            commit=work.commit(),
+        )
+        for file in report.files:
+            work.lineage.reads(landed_file_use(landing / file))
+        for file in report.changed:
+            work.log.warning("%s changed after it was read; it is not read again.", file)
+        if report.version is None:
+            raise UserError(f"No file matches '{self.path}'.", str(landing), "Land the first file, then run again.")
+        return Made(
+            table=self.key,
+            version=report.version,
+            num_rows=seams.lake.num_rows(self.key),
+            schema=seams.lake.schema(self.key),
+            metadata={
+                "new_files": len(report.files),
+                "new_rows": report.num_rows,
+                "known_files": report.num_known_files,
+            },
+        )
+
+
+class TransformFields(AssetFields):
+    """What tables made by a transform share."""
+
+    key: str = Field(description="Asset key and table name.", examples=["tables/flights"])
+    partition_by: str | None = Field(None, description="Column whose values are the partition keys.")
+    expectations: Mapping[str, Mapping[str, str]] = Field(
+        {}, description="expect, expect_or_drop, expect_or_quarantine, expect_or_fail → rule name → SQL."
+    )
+
+    def rules(self, place: str) -> list[Rule]:
+        """Returns the declared expectations."""
+        if self.partitions_def and not self.partition_by:
+            raise UserError("A partitioned table needs 'partition_by'.", place, "Name the column that holds the key.")
+        return rules_of(self.expectations, place)
+
+    def publish_frame(self, work: Work, frame: "DataFrame", place: str, columns: Columns | None) -> Made:
+        """Runs the transform, sorts its rows and writes them."""
+        rules = self.rules(place)
+        with engine_errors(work.seams.settings.engine, work.asset):
+            marked = mark(frame, rules).toArrow()
+        return publish(
+            work, self.key, sift(marked, rules, work.asset), rules, partition_by=self.partition_by, columns=columns
+        )
+
+
+def _check_specs(key: str, rules: Sequence[Rule]) -> list[dg.AssetCheckSpec]:
+    asset = dg.AssetKey(key.split("/"))
+    return [
+        dg.AssetCheckSpec(rule.name, asset=asset, description=f"{rule.condition} ({rule.action})") for rule in rules
+    ]
+
+
+class SqlTableComponent(TransformFields, dg.Component, dg.Resolvable):
+    """A table made by one Spark SQL query; tables are written ``folder.table`` and become its upstreams."""
+
+    sql: str = Field(description="SQL file beside this YAML.", examples=["tables/flights.sql"])
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Returns the asset, whose upstreams are the tables that the query names."""
+        place, query = where(context, "sql"), read_text(Path(context.path) / self.sql, where(context, "sql"))
+        rules = self.rules(place)
+        inputs = tables_in(query)
+        asset = station(
+            self,
+            key=self.key,
+            station_name="tables",
+            kinds=("delta", "sql"),
+            deps=inputs,
+            code=code_hash("sql", query, self.expectations, self.partition_by),
+            run=lambda work: self.execute(work, query, inputs),
+            check_specs=_check_specs(self.key, rules),
+            metadata={"query": dg.MetadataValue.md(f"```sql\n{query}\n```")},
+        )
+        return dg.Definitions(assets=[asset])
+
+    def execute(self, work: Work, query: str, inputs: Sequence[str]) -> Made:
+        """Runs the query over the newest versions of its tables and publishes the good rows."""
+        frame, columns = run_query(work, query, pin(work, inputs))
+        return self.publish_frame(work, frame, work.asset, columns)
+
+
+class PySparkTableComponent(TransformFields, dg.Component, dg.Resolvable):
+    """A table made by ``transform(tables, window)`` in a Python file, over PySpark data frames."""
+
+    python: str = Field(description="Python file beside this YAML with def transform(tables, window).")
+    inputs: Sequence[str] = Field(description="Tables that the function is given, by key.")
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Returns the asset, whose upstreams are the inputs."""
+        place = where(context, "python")
+        file = Path(context.path) / self.python
+        text = read_text(file, place)
+        asset = station(
+            self,
+            key=self.key,
+            station_name="tables",
+            kinds=("delta", "pyspark"),
+            deps=self.inputs,
+            code=code_hash("pyspark", text, self.expectations, self.partition_by),
+            run=lambda work: self.execute(work, file),
+            check_specs=_check_specs(self.key, self.rules(place)),
+        )
+        return dg.Definitions(assets=[asset])
+
+    def execute(self, work: Work, file: Path) -> Made:
+        """Runs the function over the newest versions of its tables and publishes the good rows."""
+        from mosaic_assets.tables.transforms import run_python
+
+        versions = pin(work, self.inputs)
+        with engine_errors(work.seams.settings.engine, work.asset):
+            frame = run_python(work.seams.engine.session(), work.seams.lake, file, versions, work.window)
+        return self.publish_frame(work, frame, work.asset, None)

@@ -1,0 +1,1 @@
+"""Tables made by dbt models, in the same graph."""

@@ -1,0 +1,64 @@
+"""A query of a step: which tables it names, at which versions it reads them, which columns come from where."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mosaic_assets.tables.transforms import run_sql
+from mosaic_assets.work import Work
+from mosaic_resources.delta.schema import schema_rows
+from mosaic_resources.engine.session import engine_errors
+from mosaic_resources.errors import UserError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+__all__ = ["Columns", "pin", "read_text", "run_query", "tables_in"]
+
+Columns = Mapping[str, Sequence[tuple[str, str]]]
+
+
+def tables_in(query: str) -> list[str]:
+    """Returns the keys (``raw/flights``) of the tables that a query names as ``raw.flights``."""
+    from mosaic_assets.lineage.sql import tables_of
+
+    return sorted({name.replace(".", "/") for name in tables_of(query)})
+
+
+def pin(work: Work, tables: Sequence[str]) -> dict[str, int]:
+    """Returns the newest version of each table, and records that this step reads it."""
+    versions = {name: work.seams.lake.open(name).version() for name in tables}
+    for name, version in versions.items():
+        work.uses(name, version)
+    return versions
+
+
+def run_query(work: Work, query: str, versions: Mapping[str, int]) -> "tuple[DataFrame, Columns]":
+    """Returns the lazy result of a query over pinned tables, and where its columns come from.
+
+    Raises:
+        UserError: The query is refused.
+        DependencyError: The engine is gone.
+    """
+    from mosaic_assets.lineage.columns import column_lineage
+
+    lake = work.seams.lake
+    schemas = {
+        name.replace("/", "."): dict(schema_rows(lake.schema(name, version))) for name, version in versions.items()
+    }
+    known = column_lineage(query, schemas).known
+    columns = {out: [(table.replace(".", "/"), name) for table, name in used] for out, used in known.items()}
+    with engine_errors(work.seams.settings.engine, work.asset):
+        return run_sql(work.seams.engine.session(), lake, query, versions, work.parameters), columns
+
+
+def read_text(file: Path, place: str) -> str:
+    """Returns a file's text.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    try:
+        return file.read_text()
+    except OSError as exc:
+        raise UserError(f"The file '{file}' cannot be read: {exc.strerror}.", place) from exc

@@ -1,0 +1,163 @@
+"""CSV files to Arrow, losing nothing: what does not fit goes to the rescue column."""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from mosaic_resources.errors import UserError
+
+__all__ = ["read_csv", "type_of"]
+
+TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "bigint": pa.int64(),
+    "int": pa.int32(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+
+
+def type_of(name: str, where: str) -> pa.DataType:
+    """Returns the Arrow type of a SQL type name.
+
+    Raises:
+        UserError: The name is not one of the types that a source may declare.
+    """
+    if name not in TYPES:
+        raise UserError(f"Type '{name}' is unknown.", where, f"Known: {', '.join(TYPES)}.")
+    return TYPES[name]
+
+
+def read_csv(path: Path, schema: Mapping[str, str], null_values: tuple[str, ...], rescued: str) -> pa.Table:
+    """Returns one file's rows with declared types, ``_source_row`` and the rescue column.
+
+    A row with the wrong number of cells keeps its text under ``_raw``; a value that does not parse becomes
+    NULL and keeps its text under its column's name; a column that is not declared is rescued likewise.
+
+    Args:
+        path: The file; its first line is the header.
+        schema: Column name → SQL type.
+        null_values: Texts that mean NULL.
+        rescued: Name of the rescue column.
+
+    Returns:
+        Columns of ``schema``, then ``_source_row`` (int64, 1 is the first line after the header), then
+        ``rescued`` (JSON text or NULL).
+
+    Raises:
+        UserError: The file is missing, not UTF-8, or lacks a declared column.
+    """
+    where = str(path)
+    bad_rows: list[tuple[int, str]] = []
+
+    def keep(row: pa_csv.InvalidRow) -> str:
+        bad_rows.append((int(row.number), row.text))
+        return "skip"
+
+    text, header = _parse(path, keep, null_values)
+    missing = [name for name in schema if name not in header]
+    if missing:
+        raise UserError(
+            f"Column '{missing[0]}' is declared but not in the file.", where, f"It has: {', '.join(header)}."
+        )
+    numbers = _row_numbers(text.num_rows, [number - 2 for number, _ in bad_rows])
+    rescue: dict[int, dict[str, str | None]] = {}
+    columns = {name: _typed(text[name], type_of(kind, where), name, rescue) for name, kind in schema.items()}
+    for name in header:
+        if name not in schema:
+            _rescue_column(text[name], name, rescue)
+    rescue_text = pa.array([json.dumps(rescue[i]) if i in rescue else None for i in range(text.num_rows)], pa.string())
+    good = pa.table({**columns, "_source_row": numbers, rescued: rescue_text})
+    return (
+        pa.concat_tables([good, _raw_rows(good.schema, bad_rows, rescued)]).sort_by("_source_row") if bad_rows else good
+    )
+
+
+def _parse(path: Path, keep: object, null_values: tuple[str, ...]) -> tuple[pa.Table, list[str]]:
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise UserError(f"The file cannot be read: {exc.strerror}.", str(path)) from exc
+    header = content.split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r\ufeff")
+    names = next(iter(pa_csv.read_csv(io.BytesIO(f"{header}\n".encode())).column_names for _ in (0,)))
+    try:
+        table = pa_csv.read_csv(
+            io.BytesIO(content),
+            # Row numbers of invalid rows are known only without threads.
+            read_options=pa_csv.ReadOptions(use_threads=False, block_size=1 << 24),
+            parse_options=pa_csv.ParseOptions(invalid_row_handler=keep, newlines_in_values=False),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=list(null_values),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowInvalid as exc:
+        raise UserError(f"The file is no readable CSV: {exc}", str(path)) from exc
+    return table, list(table.column_names)
+
+
+def _row_numbers(num_good: int, bad: list[int]) -> pa.Array:
+    """Returns the numbers of the good rows when the rows at 0-based positions ``bad`` were taken out."""
+    taken = set(bad)
+    numbers: list[int] = []
+    position = 0
+    if not taken:
+        return pa.array(range(1, num_good + 1), pa.int64())
+    while len(numbers) < num_good:
+        if position not in taken:
+            numbers.append(position + 1)
+        position += 1
+    return pa.array(numbers, pa.int64())
+
+
+def _typed(
+    column: pa.ChunkedArray, kind: pa.DataType, name: str, rescue: dict[int, dict[str, str | None]]
+) -> pa.ChunkedArray:
+    if pa.types.is_string(kind):
+        return column
+    try:
+        return _cast(column, kind)
+    except pa.ArrowInvalid:
+        pass  # At least one value does not parse: look at each.
+    values: list[object] = []
+    for position, text in enumerate(column.to_pylist()):
+        try:
+            values.append(_cast(pa.array([text], pa.string()), kind)[0].as_py())
+        except pa.ArrowInvalid:
+            values.append(None)
+            rescue.setdefault(position, {})[name] = text
+    return pa.chunked_array([pa.array(values, kind)])
+
+
+def _cast(column: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    trimmed = pc.utf8_trim_whitespace(column)
+    if pa.types.is_timestamp(kind):
+        # '2013-01-01T10:00:00Z' and its zone-less form, which is taken as UTC.
+        plain = pc.replace_substring_regex(trimmed, r"(Z|\+00:00)$", "")
+        return pc.assume_timezone(pc.cast(plain, pa.timestamp("us")), "UTC")
+    return pc.cast(trimmed, kind)
+
+
+def _rescue_column(column: pa.ChunkedArray, name: str, rescue: dict[int, dict[str, str | None]]) -> None:
+    for position, text in enumerate(column.to_pylist()):
+        if text is not None:
+            rescue.setdefault(position, {})[name] = text
+
+
+def _raw_rows(schema: pa.Schema, bad_rows: list[tuple[int, str]], rescued: str) -> pa.Table:
+    """Returns the malformed rows: every column NULL but the row number and the text."""
+    arrays = [pa.nulls(len(bad_rows), field.type) for field in schema]
+    arrays[schema.get_field_index("_source_row")] = pa.array([number - 1 for number, _ in bad_rows], pa.int64())
+    arrays[schema.get_field_index(rescued)] = pa.array(
+        [json.dumps({"_raw": text}) for _, text in bad_rows], pa.string()
+    )
+    return pa.table(arrays, schema=schema)

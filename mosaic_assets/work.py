@@ -1,0 +1,149 @@
+"""What a step is given and what it made: the plain-Python side of a station."""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from mosaic_assets.lineage.names import table_dataset
+from mosaic_assets.lineage.record import DatasetUse
+from mosaic_assets.lineage.step import Step
+from mosaic_resources.delta.commit import Commit
+from mosaic_resources.delta.schema import schema_rows
+from mosaic_resources.seams import Seams
+
+__all__ = ["CheckOutcome", "Link", "Made", "Markdown", "Work", "code_hash", "table_use"]
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """The verdict of one check. ``blocking`` checks are errors, the others warnings."""
+
+    name: str
+    passed: bool
+    description: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    blocking: bool = False
+
+
+@dataclass(frozen=True)
+class Markdown:
+    """Metadata that people read as Markdown: a card, a plot."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """Metadata that leads to a page."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a step made, before it is told to Dagster.
+
+    Args:
+        table: Table in the lake, or None for another kind of thing.
+        version: Version of the thing: Delta version, model version, Bento tag.
+        num_rows: Rows that the thing holds, if it has rows.
+        schema: Its columns.
+        columns: Output column → (input table, input column) pairs; None: not known.
+        preview: First rows, for people.
+        metadata: Further metadata by name; plain values, ``Markdown``, ``Link``, or Dagster's own.
+        checks: Verdicts of the checks that were declared.
+    """
+
+    table: str | None = None
+    version: int | str | None = None
+    num_rows: int | None = None
+    schema: pa.Schema | None = None
+    columns: Mapping[str, Sequence[tuple[str, str]]] | None = None
+    preview: pa.Table | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    checks: Sequence[CheckOutcome] = ()
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step is given: seams, identity, clock.
+
+    Args:
+        seams: Everything that may be opened.
+        lineage: Where inputs and outputs are told.
+        asset: Asset key as text.
+        run_id: Dagster run.
+        partitions: Keys of this step, in order; empty for an asset without partitions.
+        window: Start and end (UTC) that the partitions span.
+        code_version: Hash of what is declared.
+        now_utc: The step's time.
+        log: Dagster's log.
+    """
+
+    seams: Seams
+    lineage: Step
+    asset: str
+    run_id: str
+    partitions: tuple[str, ...]
+    window: tuple[datetime, datetime] | None
+    code_version: str
+    now_utc: datetime
+    log: logging.Logger
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """What a query may use of the step's partitions: keys (first and last, inclusive) and times (UTC)."""
+        keys = (
+            {"partition_key_start": self.partitions[0], "partition_key_end": self.partitions[-1]}
+            if self.partitions
+            else {}
+        )
+        times = {"partition_start": self.window[0], "partition_end": self.window[1]} if self.window else {}
+        return {**keys, **times}
+
+    def commit(self, app: str | None = None) -> Commit:
+        """Returns the identity that this step commits under."""
+        return Commit(
+            app or self.asset, run_id=self.run_id, asset=self.asset,
+            partition=",".join(self.partitions), code_version=self.code_version,
+        )  # fmt: skip
+
+    def read_table(
+        self, name: str, version: int | None = None, columns: Sequence[str] | None = None, filters: Any = None
+    ) -> pa.Table:
+        """Returns rows of a table and records the use, with its version."""
+        pinned = self.seams.lake.open(name).version() if version is None else version
+        self.uses(name, pinned)
+        return self.seams.lake.read(name, pinned, columns, filters)
+
+    def uses(self, name: str, version: int) -> None:
+        """Records that this step reads ``version`` of table ``name``."""
+        lake = self.seams.lake
+        self.lineage.reads(table_use(lake.uri(name), name, version, lake.schema(name, version)))
+
+
+def table_use(
+    uri: str, name: str, version: int | None, schema: pa.Schema | None, num_rows: int | None = None
+) -> DatasetUse:
+    """Returns the lineage record of a Delta table at a version."""
+    namespace, dataset = table_dataset(uri)
+    fields = schema_rows(schema) if schema is not None else []
+    return DatasetUse(
+        namespace=namespace,
+        name=dataset,
+        version=None if version is None else str(version),
+        fields=fields,
+        uri=uri,
+        row_count=num_rows,
+        asset_key=name,
+    )
+
+
+def code_hash(*parts: object) -> str:
+    """Returns a short hash of everything that decides what a step makes."""
+    return hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()[:16]
