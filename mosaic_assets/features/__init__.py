@@ -1,0 +1,5 @@
+"""Features: views over tables with an event time and a known time."""
+
+from mosaic_assets.features.component import EntityComponent, FeatureServiceComponent, FeatureViewComponent
+
+__all__ = ["EntityComponent", "FeatureServiceComponent", "FeatureViewComponent"]

@@ -1,0 +1,206 @@
+"""The Dagster face of features: entities, feature views, feature services."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from mosaic_assets.asset_fields import AssetFields
+from mosaic_assets.catalogue import declared, reference, where
+from mosaic_assets.features.declarations import check_rows, duration, fields_of
+from mosaic_assets.features.views import Entity, FeatureRef, FeatureService, FeatureView
+from mosaic_assets.orchestration.station import station
+from mosaic_assets.tables.query import pin, read_text, run_query, tables_in
+from mosaic_assets.work import Made, Work, code_hash
+from mosaic_resources.engine.session import engine_errors
+from mosaic_resources.errors import UnknownNameError, UserError
+
+__all__ = [
+    "EntityComponent",
+    "FeatureServiceComponent",
+    "FeatureViewComponent",
+    "feature_service",
+    "feature_service_of",
+]
+
+
+class EntityComponent(dg.Component, dg.Model, dg.Resolvable):
+    """A thing that features describe, found by its join keys."""
+
+    name: str = Field(description="Name of the entity.", examples=["aircraft"])
+    join_keys: Sequence[str] = Field(description="Columns that identify it.", examples=[["vehicle_id"]])
+    description: str | None = Field(None, description="What it is.")
+
+    def entity(self) -> Entity:
+        """Returns the entity."""
+        return Entity(self.name, tuple(self.join_keys))
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Returns nothing to materialize: an entity is referred to."""
+        return dg.Definitions()
+
+
+class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
+    """Features of one or more entities, with an event time and a known time."""
+
+    name: str = Field(description="Name of the view.", examples=["aircraft"])
+    entities: Sequence[str] = Field(description="Entities that the rows describe, by name.")
+    sql: str = Field(description="SQL file beside this YAML; tables are written folder.table.")
+    features: Mapping[str, str] = Field(
+        description="Feature → int64, float64, bool, timestamp or string(width).", alias="schema"
+    )
+    timestamp_field: str = Field("event_ts", description="Column of the event time.")
+    created_timestamp_column: str | None = Field(None, description="Column of the known time.")
+    known_delay: str | None = Field(
+        None, description="Time until an event is known, where no column says it.", examples=["1h"]
+    )
+    ttl: str | None = Field(None, description="How old an event may be when it is used.", examples=["24h"])
+    online: bool = Field(True, description="Whether it is materialized to the online store.")
+
+    @property
+    def table(self) -> str:
+        """Key of the view's table."""
+        return f"features/{self.name}"
+
+    def view(self, entities: Mapping[str, Entity], place: str) -> FeatureView:
+        """Returns the view.
+
+        Raises:
+            UserError: Both or neither of the known time's column and delay are declared, or a duration is malformed.
+        """
+        if (self.created_timestamp_column is None) == (self.known_delay is None):
+            raise UserError(
+                f"FeatureView '{self.name}' needs a known time.",
+                place,
+                "Declare 'created_timestamp_column' or 'known_delay', one of them.",
+            )
+        return FeatureView(
+            self.name,
+            tuple(entities[name] for name in self.entities),
+            fields_of(self.features, place),
+            self.table,
+            self.timestamp_field,
+            self.created_timestamp_column,
+            duration(self.known_delay, place) or timedelta(0),
+            duration(self.ttl, place),
+            self.online,
+        )
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Returns the asset of the view's table."""
+        for name in self.entities:
+            reference(context, EntityComponent, name, "entities")
+        view = self.view(_entities(context), where(context, "name"))
+        query = read_text(Path(context.path) / self.sql, where(context, "sql"))
+        inputs = tables_in(query)
+        asset = station(
+            self,
+            key=self.table,
+            station_name="features",
+            kinds=("delta", "sql"),
+            deps=inputs,
+            code=code_hash("view", query, view),
+            run=lambda work: self.execute(work, view, query, inputs),
+            metadata={
+                "entities": list(self.entities),
+                "ttl": self.ttl,
+                "query": dg.MetadataValue.md(f"```sql\n{query}\n```"),
+            },
+        )
+        return dg.Definitions(assets=[asset])
+
+    def execute(self, work: Work, view: FeatureView, query: str, inputs: Sequence[str]) -> Made:
+        """Computes the view's rows over the newest versions of its tables and replaces the view's table."""
+        lake = work.seams.lake
+        frame, columns = run_query(work, query, pin(work, inputs))
+        with engine_errors(work.seams.settings.engine, work.asset):
+            rows = check_rows(view, frame.toArrow(), work.asset)
+        version = lake.write(self.table, rows, work.commit())
+        work.lineage.describe(
+            "mosaic_featureView",
+            view=view.name,
+            entities=list(self.entities),
+            timestampField=view.timestamp_field,
+            createdTimestampColumn=view.created_timestamp_column,
+            ttlSeconds=view.ttl.total_seconds() if view.ttl else None,
+            definitionHash=code_hash(view),
+        )
+        return Made(self.table, version, rows.num_rows, rows.schema, columns, rows)
+
+
+class FeatureServiceComponent(AssetFields, dg.Component, dg.Resolvable):
+    """The features that one model uses; the asset keeps them in the online store."""
+
+    name: str = Field(description="Name of the service.", examples=["flight_delay"])
+    features: Sequence[str] = Field(description="view:feature, or view:* for all of a view.")
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Returns the asset that materializes the online views of this service."""
+        service = feature_service(context, self.name)
+        views = [view.source for view, _ in service.views if view.online]
+        asset = station(
+            self,
+            key=f"online/{self.name}",
+            station_name="features",
+            kinds=("lmdb",),
+            deps=views,
+            code=code_hash("service", service),
+            run=lambda work: self.execute(work, service),
+        )
+        return dg.Definitions(assets=[asset])
+
+    def execute(self, work: Work, service: FeatureService) -> Made:
+        """Writes the newest known row of each key to the online store; a row never goes back in time."""
+        from mosaic_assets.features.materialize import materialize
+        from mosaic_assets.lineage.names import online_use
+
+        counts = {}
+        for view, _ in service.views:
+            if view.online:
+                rows = known_by(work.read_table(view.source), view, work)
+                counts[view.name] = materialize(work.seams.online, service, view.name, rows)
+        address = work.seams.settings.online
+        work.lineage.wrote(online_use(address, service.name, work.run_id, work.asset))
+        return Made(version=work.run_id, metadata={"keys_written": counts, "store": work.seams.settings.online})
+
+
+def known_by(rows: object, view: FeatureView, work: Work) -> object:
+    """Returns the rows that are known at the step's time."""
+    from mosaic_assets.features.historical import known_times
+
+    _, known = known_times(view, rows)  # type: ignore[arg-type]
+    return rows.filter(known <= int(work.now_utc.timestamp() * 1_000_000))  # type: ignore[attr-defined]
+
+
+def feature_service(context: dg.ComponentLoadContext, name: str) -> FeatureService:
+    """Returns the declared feature service with its views.
+
+    Raises:
+        UnknownNameError: A view or feature that it names is not declared.
+    """
+    component = reference(context, FeatureServiceComponent, name, "feature_service")
+    return _assemble(component, context.component_tree, where(context, "features"))
+
+
+def feature_service_of(tree: dg.ComponentTree, name: str) -> FeatureService:
+    """Returns a declared feature service of a project, outside a load; for commands and notebooks.
+
+    Raises:
+        UnknownNameError: It is not declared.
+    """
+    known = {service.name: service for service in tree.get_all_components(of_type=FeatureServiceComponent)}
+    if name not in known:
+        raise UnknownNameError("FeatureServiceComponent", name, known)
+    return _assemble(known[name], tree, f"FeatureService '{name}'")
+
+
+def _assemble(component: FeatureServiceComponent, tree: dg.ComponentTree, place: str) -> FeatureService:
+    entities = {one.name: one.entity() for one in tree.get_all_components(of_type=EntityComponent)}
+    views = [one.view(entities, place) for one in tree.get_all_components(of_type=FeatureViewComponent)]
+    return FeatureService.of(component.name, views, map(FeatureRef.parse, component.features))
+
+
+def _entities(context: dg.ComponentLoadContext) -> dict[str, Entity]:
+    return {name: component.entity() for name, component in declared(context, EntityComponent).items()}

@@ -1,0 +1,1 @@
+"""Bentos: what a served model consists of, how one is built, how an endpoint process is run."""

@@ -1,0 +1,1 @@
+"""The online store: the newest known features of every entity, in fixed-width bytes."""
