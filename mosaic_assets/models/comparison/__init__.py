@@ -1,0 +1,1 @@
+"""Versions of a model side by side, as an op job tracked by dagster-mlflow."""

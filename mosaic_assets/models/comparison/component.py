@@ -1,0 +1,61 @@
+"""The Dagster face of the comparison: an op job, for a person who wants all versions side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from mosaic_resources.dagster import end_mlflow_run, mlflow_run, resources
+from mosaic_resources.seams import Seams
+
+__all__ = ["ModelComparisonComponent"]
+
+
+class ModelComparisonComponent(dg.Component, dg.Model, dg.Resolvable):
+    """A job that scores every registered version of some models on the same rows, in one MLflow run."""
+
+    name: str = Field(description="Name of the job.", examples=["compare_delay_models"])
+    models: Sequence[str] = Field(description="Registered models.")
+    table: str = Field(description="Labelled rows with the models' columns.", examples=["datasets/flight_delays"])
+    label: str = Field(description="Label column.")
+    split: str = Field("validation", description="Value of the column 'split' whose rows are scored.")
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Returns the job; its runs are tracked by dagster-mlflow's own resource and closed by its hook."""
+        component = self
+
+        @dg.op(required_resource_keys={"mosaic", "mlflow"}, out=dg.Out(list))
+        def score_all_versions(context: dg.OpExecutionContext) -> list[dict[str, object]]:
+            return component.score(context)
+
+        @dg.op(required_resource_keys={"mlflow"}, out=dg.Out(dg.Nothing))
+        def rank_versions(context: dg.OpExecutionContext, lines: list[dict[str, object]]) -> None:
+            best = lines[0]
+            context.resources.mlflow.set_tags({"best": f"{best['name']}/{best['version']}"})
+            context.log.info("Best: %s", best)
+
+        @dg.job(
+            name=self.name,
+            description=f"Scores all versions of {', '.join(self.models)} on {self.table} ({self.split}).",
+            resource_defs={"mlflow": mlflow_run(self.name), **resources(Path(context.path))},  # type: ignore[dict-item]
+            hooks={end_mlflow_run},
+        )
+        def compare() -> None:
+            rank_versions(score_all_versions())
+
+        return dg.Definitions(jobs=[compare])
+
+    def score(self, context: dg.OpExecutionContext) -> list[dict[str, object]]:
+        """Scores the versions, logs each one's figures and returns them, best first."""
+        import pyarrow.compute as pc
+
+        from mosaic_assets.models.comparison.score import score_versions
+
+        seams: Seams = context.resources.mosaic.seams
+        rows = seams.lake.read(self.table, filters=pc.field("split") == self.split)
+        lines = score_versions(seams.registry, self.models, rows, self.label, Path(seams.settings.state) / "models")
+        for line in lines:
+            named = {f"{line.name}_v{line.version}.{metric}": value for metric, value in line.metrics.items()}
+            context.resources.mlflow.log_metrics(named)
+        return [{"name": line.name, "version": line.version, **line.metrics} for line in lines]

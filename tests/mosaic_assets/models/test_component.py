@@ -1,0 +1,226 @@
+"""The components from their own YAML, materialized for real: Delta, Composer, scikit-learn, MLflow on SQLite."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from dagster.components.core.component_tree import ComponentTreeException
+from dagster.components.testing import create_defs_folder_sandbox
+
+from mosaic_assets.datasets.fake import fake_manifest
+from mosaic_assets.datasets.manifest import Manifest
+from mosaic_assets.models.versions import find_version, version_folder
+from mosaic_resources.bentos.model_folder import read_model_folder
+from mosaic_resources.delta.commit import Commit
+from mosaic_resources.seams import Seams
+from mosaic_resources.settings.clock import set_simulated_clock
+from mosaic_resources.settings.settings import load_settings
+
+CUTOFF = datetime(2013, 7, 1, tzinfo=UTC)
+DEFS = """
+type: mosaic_assets.features.EntityComponent
+attributes: {name: aircraft, join_keys: [tailnum]}
+---
+type: mosaic_assets.features.FeatureViewComponent
+attributes:
+  name: aircraft
+  entities: [aircraft]
+  sql: aircraft.sql
+  created_timestamp_column: known_ts
+  schema: {delay: float64, wind: float64}
+---
+type: mosaic_assets.features.FeatureServiceComponent
+attributes: {name: delays, features: ["aircraft:*"]}
+---
+type: mosaic_assets.datasets.DatasetComponent
+attributes:
+  name: delays
+  sql: rows.sql
+  feature_service: delays
+  entity_key: [id]
+  timestamp_field: asked_at
+  label: late
+  label_known_field: asked_at
+  request: {tailnum: string, carrier: string}
+---
+type: mosaic_assets.models.ModelComponent
+attributes:
+  name: late
+  description: Whether a flight is late.
+  dataset: delays
+  exclude_columns: [tailnum]
+  network: {hidden: [8, 4], num_bins: 4, num_members: 2}
+  max_duration: 2ep
+  batch_size: 64
+  optimizers: {adamw: {lr: 0.01}}
+  schedulers: {cosine_annealing: {}}
+  algorithms: {gradient_clipping: {clipping_type: norm, clipping_threshold: 1.0}}
+  callbacks: {lr_monitor: {}}
+  seed: 3
+  num_threads: 1
+  save_folder: checkpoints
+  save_interval: 1ep
+  autoresume: true
+  tuning: {num_trials: 2, metric: roc_auc, greater_is_better: true, space: {optimizers.adamw.lr: [0.02]}}
+  validation_thresholds:
+    roc_auc: {threshold: THRESHOLD, greater_is_better: true}
+    log_loss: {threshold: 0.9, greater_is_better: false}
+  threshold: 0.4
+---
+type: mosaic_assets.models.ReferenceModelComponent
+attributes:
+  name: late_reference
+  reference_of: late
+  arguments: {max_iter: 10}
+  space: {max_iter: [5, 20]}
+"""
+
+
+def definitions_of(defs: str) -> Iterator[dg.Definitions]:
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.defs_folder_path / "story"
+        folder.mkdir(parents=True)
+        (folder / "defs.yaml").write_text(defs)
+        for name in ("aircraft.sql", "rows.sql"):
+            (folder / name).write_text("select * from tables.events")
+        with sandbox.build_all_defs() as built:
+            yield built
+
+
+@pytest.fixture(scope="module")
+def definitions() -> Iterator[dg.Definitions]:
+    yield from definitions_of(DEFS.replace("THRESHOLD", "0.7"))
+
+
+@pytest.fixture(scope="module")
+def seams(tmp_path_factory: pytest.TempPathFactory) -> Seams:
+    root = tmp_path_factory.mktemp("project")
+    (root / "pyproject.toml").write_text("[tool.dg]\n")
+    seams = Seams(load_settings(root, environ={}))
+    set_simulated_clock(seams.settings.state, CUTOFF)
+    return seams
+
+
+def land(seams: Seams, rows: pa.Table) -> Manifest:
+    version = seams.lake.write("datasets/delays", rows, Commit("test"))
+    manifest = fake_manifest("delays", query=str(version), cutoff_utc=CUTOFF.isoformat(), table_version=version)
+    manifest.save(seams.settings.state / "manifests")
+    return manifest
+
+
+def dataset_rows(data: Any) -> pa.Table:
+    rows = data.split("train", "validation")
+    names = {"delay": "aircraft__delay", "wind": "aircraft__wind"}
+    table = rows.rename_columns([names.get(name, name) for name in rows.column_names])
+    table = table.append_column("tailnum", pa.array(["N1"] * len(table)))
+    return table.select(["tailnum", "carrier", "late", "aircraft__delay", "aircraft__wind", "split"])
+
+
+def materialize(
+    definitions: dg.Definitions, seams: Seams, key: str
+) -> tuple[dict[str, Any], dg.ExecuteInProcessResult]:
+    assets = [asset for asset in definitions.assets or [] if isinstance(asset, dg.AssetsDefinition)]
+    result = dg.materialize(assets, selection=[key], resources={"mosaic": SimpleNamespace(seams=seams)})
+    (event,) = result.get_asset_materialization_events()
+    return {name: value.value for name, value in event.materialization.metadata.items()}, result
+
+
+def test_model_is_trained_promoted_and_challenged(definitions: dg.Definitions, seams: Seams, data: Any) -> None:
+    manifest = land(seams, dataset_rows(data))
+    made, result = materialize(definitions, seams, "models/late")
+    assert (made["model_version"], made["alias"], made["manifest_id"]) == ("1", "champion", manifest.id)
+    assert made["roc_auc"] > 0.7
+    assert "data:image/png;base64" in made["roc"]
+    (check,) = result.get_asset_check_evaluations()
+    assert check.passed
+    champion = find_version(seams.registry, "late", "champion")
+    model = read_model_folder(version_folder(seams.registry, seams.settings.state, champion))
+    assert model.columns == ["aircraft__delay", "aircraft__wind", "carrier"]
+    assert model.identity.threshold == 0.4
+    assert champion.tags["manifest_id"] == manifest.id
+    run = seams.registry.client.get_run(champion.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["delta_version.datasets/delays"] == str(manifest.table_version)
+    assert run.inputs.dataset_inputs[0].dataset.digest == manifest.id
+    assert run.data.metrics["roc_auc"] == pytest.approx(made["roc_auc"])
+    curve = seams.registry.client.get_metric_history(champion.run_id, "trial-0/metrics/validation/roc_auc")
+    assert len(curve) == 2
+
+    # New rows, the same declaration: the settings stay, nothing is tried, the version is a challenger.
+    land(seams, pa.concat_tables([dataset_rows(data)] * 2))
+    again, result = materialize(definitions, seams, "models/late")
+    assert (again["model_version"], again["alias"]) == ("2", "challenger")
+    assert again["settings"] == made["settings"]
+    assert "roc_auc" not in again
+    (check,) = result.get_asset_check_evaluations()
+    assert check.passed
+    assert find_version(seams.registry, "late", "champion").version == "1"
+
+
+def test_reference_is_registered_without_an_alias(definitions: dg.Definitions, seams: Seams, data: Any) -> None:
+    land(seams, dataset_rows(data))
+    made, result = materialize(definitions, seams, "models/late_reference")
+    assert (made["model"], made["alias"]) == ("models:/late_reference/1", "none")
+    assert made["roc_auc"] > 0.7
+    assert not result.get_asset_check_evaluations()
+    version = find_version(seams.registry, "late_reference", "1")
+    model = read_model_folder(version_folder(seams.registry, seams.settings.state, version))
+    assert model.columns == ["aircraft__delay", "aircraft__wind", "carrier"]
+
+
+def test_model_below_its_threshold_gets_no_alias(seams: Seams, data: Any) -> None:
+    land(seams, dataset_rows(data))
+    for definitions in definitions_of(
+        DEFS.replace("THRESHOLD", "0.999")
+        .replace("name: late\n", "name: strict\n")
+        .split("---\ntype: mosaic_assets.models.Ref")[0]
+    ):
+        made, result = materialize(definitions, seams, "models/strict")
+        assert made["alias"] == "none"
+        (check,) = result.get_asset_check_evaluations()
+        assert not check.passed
+        assert check.severity == dg.AssetCheckSeverity.ERROR
+    assert seams.registry.find("strict", "champion") is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "dataset: delays\n  exclude",
+            "dataset: delay\n  exclude",
+            "DatasetComponent 'delay' is not declared. Did you mean 'delays'",
+        ),
+        ("reference_of: late", "reference_of: lat", "ModelComponent 'lat' is not declared. Did you mean 'late'"),
+        ("space: {optimizers.adamw.lr", "space: {optimizer.adamw.lr", "setting 'optimizer' is not declared"),
+        ("threshold: 0.7,", "min_absolute_change: 0.7,", "log_loss"),
+        (
+            "dataset: delays\n  exclude",
+            "dataset: delays\n  network_file: none.py\n  exclude",
+            "none.py' cannot be read",
+        ),
+        ("name: late_reference", "name: late", "declared|name of its own|conflict"),
+    ],
+)
+def test_wrong_declarations_are_told_at_load(old: str, new: str, message: str) -> None:
+    defs = DEFS.replace("THRESHOLD", "0.7")
+    assert old in defs
+    defs = defs.replace(old, new)
+    if message == "log_loss":
+        defs, message = (
+            defs.replace("    log_loss: {threshold: 0.9, greater_is_better: false}\n", ""),
+            "no first version could ever pass",
+        )
+    with pytest.raises(ComponentTreeException) as caught:
+        next(definitions_of(defs))
+    # Dagster shows where in the tree; ours, with file and line, is its cause.
+    causes, error = [], caught.value
+    while error is not None:
+        causes.append(str(error))
+        error = error.__cause__
+    assert re.search(message, "\n".join(causes))
