@@ -1,0 +1,192 @@
+"""The Dagster face of predictions: the inference table, and batches of predictions."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import dagster as dg
+import pyarrow as pa
+from pydantic import Field
+
+from mosaic_assets.asset_fields import AssetFields
+from mosaic_assets.catalogue import reference, where
+from mosaic_assets.datasets.component import DatasetComponent
+from mosaic_assets.features.component import feature_service
+from mosaic_assets.features.join import join_features
+from mosaic_assets.features.views import FeatureService
+from mosaic_assets.orchestration.station import station
+from mosaic_assets.services.component import ServiceComponent
+from mosaic_assets.tables.query import pin, read_text, run_query, tables_in
+from mosaic_assets.work import Made, Work, code_hash
+from mosaic_resources.engine.session import engine_errors
+from mosaic_resources.errors import UserError
+
+if TYPE_CHECKING:
+    from mosaic_assets.services.champion import AliasedModel
+
+__all__ = ["BatchPredictionComponent", "InferenceTableComponent"]
+
+PREVIEW_ROWS = 5
+
+
+class InferenceTableComponent(AssetFields, dg.Component, dg.Resolvable):
+    """What a service was asked and what it answered, each request once; drained from the endpoint's log."""
+
+    service: str = Field(description="Service, by name.", examples=["flight_delay"])
+    remove_drained: bool = Field(
+        False, description="Whether to delete log files that are in the table and no longer written."
+    )
+
+    @property
+    def key(self) -> str:
+        """Key of the asset and its table."""
+        return f"predictions/{self.service}_requests"
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Returns the asset of the inference table."""
+        service = reference(context, ServiceComponent, self.service, "service")
+        asset = station(
+            self,
+            key=self.key,
+            station_name="predictions",
+            kinds=("delta",),
+            deps=[service.key],
+            code=code_hash("inference table", self.remove_drained),
+            run=self.execute,
+        )
+        return dg.Definitions(assets=[asset])
+
+    def execute(self, work: Work) -> Made:
+        """Appends what was logged since the last run."""
+        from mosaic_assets.lineage.names import request_log_use
+        from mosaic_assets.predictions.inference_table import drain
+
+        seams = work.seams
+        spool = seams.settings.spool
+        work.lineage.reads(request_log_use(spool, self.service))
+        drained = drain(seams.lake, spool, self.service, self.key, work.commit(), remove_drained=self.remove_drained)
+        counts = {
+            "new_rows": drained.num_rows,
+            "log_files": drained.num_segments,
+            "log_files_removed": len(drained.removed),
+        }
+        if not seams.lake.exists(self.key):
+            return Made(num_rows=0, metadata=counts)
+        version = seams.lake.open(self.key).version()
+        num_rows, schema = seams.lake.num_rows(self.key, version), seams.lake.schema(self.key, version)
+        return Made(self.key, version, num_rows, schema, metadata=counts)
+
+
+class BatchPredictionComponent(AssetFields, dg.Component, dg.Resolvable):
+    """Predictions for the rows of a query, partition by partition, with the features they were made from."""
+
+    name: str = Field(description="Name of the table.", examples=["flight_delay"])
+    sql: str = Field(description="SQL file of the rows to score: keys, time, request columns, partition column.")
+    partition_by: str = Field(description="Column that holds the partition's key.", examples=["month"])
+    dataset: str = Field(description="Dataset of the model, by name; it says which columns a row needs.")
+    registered_model_name: str = Field(description="Name of the model in the registry.", examples=["flight_delay"])
+    versions: Sequence[Literal["champion", "challenger", "newest"]] = Field(
+        ("champion",),
+        description="Versions that predict; an alias that stands nowhere is passed over, the first must stand.",
+    )
+    deps: Sequence[str] = Field(
+        (), description="Assets that decide what the alias names.", examples=[["models/flight_delay"]]
+    )
+
+    @property
+    def key(self) -> str:
+        """Key of the asset and its table."""
+        return f"predictions/{self.name}"
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Returns the asset of the predictions."""
+        if self.partitions_def is None:
+            raise UserError(
+                "A batch of predictions needs 'partitions_def'.", where(context, "partition_by"), "Declare it."
+            )
+        query = read_text(Path(context.path) / self.sql, where(context, "sql"))
+        dataset = reference(context, DatasetComponent, self.dataset, "dataset")
+        service = feature_service(context, dataset.feature_service)
+        asset = station(
+            self,
+            key=self.key,
+            station_name="predictions",
+            kinds=("delta", "onnx"),
+            deps=[*self.deps, *tables_in(query), *(view.source for view, _ in service.views)],
+            code=code_hash("batch", query, service, self.registered_model_name, self.versions),
+            run=lambda work: self.execute(work, dataset, service, query),
+        )
+        return dg.Definitions(assets=[asset])
+
+    def execute(self, work: Work, dataset: DatasetComponent, service: FeatureService, query: str) -> Made:
+        """Joins the partition's rows with their features, scores them and replaces the partition."""
+        from mosaic_assets.services.champion import aliased_model, find_model
+
+        lake, settings = work.seams.lake, work.seams.settings
+        models = [aliased_model(work.seams, self.registered_model_name, self.versions[0], self.dataset)]
+        models += [
+            found
+            for one in self.versions[1:]
+            if (found := find_model(work.seams, self.registered_model_name, one, self.dataset))
+        ]
+        tables, views = pin(work, tables_in(query)), pin(work, [view.source for view, _ in service.views])
+        frame, columns = run_query(work, query, tables)
+        with engine_errors(settings.engine, work.asset):
+            entity_df = frame.toArrow()
+
+        by_version = {aliased.model.identity.version: aliased for aliased in models}
+        scored = pa.concat_tables(
+            [self.score(work, aliased, entity_df, dataset, service, tables, views) for aliased in by_version.values()]
+        )
+        keys = ", ".join(repr(key) for key in work.partitions)
+        version = lake.write(
+            self.key,
+            scored,
+            work.commit(),
+            predicate=f"{self.partition_by} in ({keys})",
+            partition_by=[self.partition_by],
+            evolve=True,  # A view that gained a feature; months that were scored before read as NULL there.
+        )
+        return Made(
+            self.key, version, lake.num_rows(self.key, version), scored.schema, columns, scored.slice(0, PREVIEW_ROWS),
+            metadata={
+                "rows_written": scored.num_rows,
+                "model_versions": ", ".join(by_version),
+                "partitions": ", ".join(work.partitions),
+            },
+        )  # fmt: skip
+
+    def score(
+        self,
+        work: Work,
+        aliased: "AliasedModel",
+        entity_df: pa.Table,
+        dataset: DatasetComponent,
+        service: FeatureService,
+        tables: Mapping[str, int],
+        views: Mapping[str, int],
+    ) -> pa.Table:
+        """Returns the predictions of one version, with the on-demand function that it was fitted with."""
+        from mosaic_assets.lineage.names import model_version_use
+        from mosaic_assets.predictions.batch import score_batch
+        from mosaic_assets.services.champion import on_demand_file
+        from mosaic_resources.bentos.on_demand import load_on_demand
+
+        identity, lake = aliased.model.identity, work.seams.lake
+        work.lineage.reads(
+            model_version_use(
+                work.seams.settings.mlflow_tracking_uri, identity.registered_model_name, identity.version,
+                run_id=identity.run_id, manifest_id=identity.manifest_id,
+            )
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="mosaic-batch-") as scratch:
+            file = on_demand_file(aliased, Path(scratch))
+            on_demand = load_on_demand(file) if file else None
+        rows = join_features(
+            entity_df, service, lambda view: lake.read(view.source, views[view.source]),
+            timestamp_field=dataset.timestamp_field, request=tuple(dataset.request), on_demand=on_demand,
+        )  # fmt: skip
+        return score_batch(
+            rows, aliased.model, keep=rows.column_names, data_versions={**tables, **views}, scored_at=work.now_utc
+        )

@@ -1,0 +1,53 @@
+"""Endpoints of services that have been built, found in the state folder."""
+
+import json
+from pathlib import Path
+
+from mosaic_resources.bentos.build import BuiltBento
+from mosaic_resources.bentos.process import Endpoint, endpoint_folder, start
+from mosaic_resources.errors import UnknownNameError, UserError
+from mosaic_resources.settings.settings import Settings
+
+__all__ = ["active_bento", "built_services", "start_built", "the_service"]
+
+
+def built_services(state: Path) -> list[str]:
+    """Returns the services that have an active Bento."""
+    return sorted(file.parent.name for file in (state / "endpoint").glob("*/active.json"))
+
+
+def the_service(state: Path, name: str | None) -> str:
+    """Returns ``name``, or the only service that is built.
+
+    Raises:
+        UserError: None is built, or several are and none is named.
+        UnknownNameError: The named one is not built.
+    """
+    built = built_services(state)
+    if name is not None:
+        if name not in built:
+            raise UnknownNameError("service", name, built)
+        return name
+    if len(built) != 1:
+        what = "No service is built." if not built else f"Several services are built: {', '.join(built)}."
+        raise UserError(what, do="Materialize services/<name> first." if not built else "Name one.")
+    return built[0]
+
+
+def active_bento(state: Path, service: str) -> BuiltBento:
+    """Returns the Bento that a service answers with."""
+    active = json.loads((endpoint_folder(state, service) / "active.json").read_text())
+    return BuiltBento(tag=active["bento_tag"], path=Path(active["path"]))
+
+
+def start_built(settings: Settings, service: str, *, port: int = 0, simulated_clock: bool = False) -> Endpoint:
+    """Returns the running endpoint of a built service; starts it where it does not run."""
+    return start(
+        active_bento(settings.state, service),
+        state=settings.state,
+        service=service,
+        online=settings.online,
+        spool=settings.spool,
+        port=port,
+        simulated_clock=simulated_clock,
+    )

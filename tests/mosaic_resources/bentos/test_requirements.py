@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from mosaic_resources.bentos.requirements import FORBIDDEN, filter_lock, read_lock
+from mosaic_resources.errors import InternalError, UserError
+
+LOCK = "\n".join(
+    [
+        "# made by uv",
+        "a==1 ; python_version >= '3.11' \\",
+        "    --hash=sha256:aa \\",
+        "    --hash=sha256:ab",
+        "    # via b",
+    ]
+    + [f"{name}==1 \\\n    --hash=sha256:{name}" for name in ("b-c", "d", "torch")]
+)
+REQUIRES = {
+    "a": ["B.c[fast]>=1", "win; sys_platform == 'win32'"],
+    "b-c": ["d; extra == 'fast'", "torch; extra == 'slow'"],
+}
+
+
+def requires(name: str) -> list[str]:
+    return REQUIRES.get(name, [])
+
+
+def test_lock_is_cut_to_what_the_roots_need() -> None:
+    kept = filter_lock(LOCK, ["a"], requires)
+    assert list(read_lock(kept)) == ["a", "b-c", "d"]
+    assert kept.startswith("a==1 ; python_version >= '3.11' \\\n    --hash=sha256:aa \\\n    --hash=sha256:ab\nb-c==1")
+
+
+def test_absent_and_heavy_and_unhashed_pins_are_refused() -> None:
+    with pytest.raises(UserError, match="'e' is not in the lock"):
+        filter_lock(LOCK, ["e"], requires)
+    with pytest.raises(InternalError, match="would need 'torch'"):
+        filter_lock(LOCK, ["torch"], requires)
+    with pytest.raises(UserError, match="'f' is locked without a hash"):
+        read_lock("f==1\n")
+
+
+def test_our_own_lock_serves_without_the_heavy_packages() -> None:
+    kept = filter_lock((Path(__file__).parents[3] / "requirements.lock").read_text())
+    names = set(read_lock(kept))
+    assert {"bentoml", "lmdb", "onnxruntime", "orjson", "uvicorn", "uvloop"} <= names
+    assert not names & FORBIDDEN
+    assert "://" not in kept
+    assert "--index" not in kept
