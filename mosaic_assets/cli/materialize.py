@@ -1,0 +1,47 @@
+"""``mosaic materialize``: runs assets in this process."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mosaic_assets.cli.output import Output, OutputOption, RootOption, console, emit, errors, root_of
+
+__all__ = ["materialize"]
+
+
+def materialize(
+    keys: Annotated[
+        list[str] | None,
+        typer.Argument(help="Asset keys, tables/flights; also tables/* or tables/flights+ (with all downstream)."),
+    ] = None,
+    partition: Annotated[str | None, typer.Option(help="Partition key, or first..last.")] = None,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="What was declared anew since it was made, and all that stands on it.")
+    ] = False,
+    project: RootOption = Path(),
+    output: OutputOption = Output.text,
+) -> None:
+    """Materialize assets in order, in this process, into the project's own Dagster instance."""
+    with errors(output):
+        from mosaic_assets.orchestration.run import instance_of, load_definitions
+        from mosaic_assets.orchestration.run import materialize as run
+        from mosaic_assets.orchestration.selection import changed_keys, partitioned_runs, select
+        from mosaic_resources.errors import UserError
+        from mosaic_resources.settings.settings import load_settings
+
+        root = root_of(project)
+        settings, defs = load_settings(root), load_definitions(root)
+        with instance_of(settings.state) as instance:
+            chosen = changed_keys(defs, instance) if changed else select(defs, keys or [])
+            if not chosen and not changed:
+                raise UserError("No asset was named.", do="Name asset keys, or use --changed.")
+            made = []
+            for group, span in partitioned_runs(defs, chosen, partition, instance):
+                label = f"{', '.join(group)}" + (f" [{span[0]}..{span[1]}]" if span else "")
+                with console.status(label) if output is Output.text else errors(output):
+                    result = run(defs, instance, group, partitions=span)
+                made.append({"assets": group, "partitions": span, "run_id": result.run_id})
+                if output is Output.text:
+                    console.print(f"[green]made[/green] {label}")
+        emit(made, output, lambda: console.print("Nothing has changed." if not made else f"{len(made)} runs."))

@@ -1,0 +1,57 @@
+"""How verbs speak: text for people, JSON for programs, one line for an error."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from mosaic_resources.errors import DependencyError, InternalError, MosaicError
+
+__all__ = ["Output", "OutputOption", "RootOption", "console", "emit", "errors", "root_of"]
+
+console = Console()
+
+
+class Output(StrEnum):
+    """Form of what a verb prints."""
+
+    text = "text"
+    json = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for people, json for programs.")]
+RootOption = Annotated[Path, typer.Option("--project", help="Folder in the project; default: here.", file_okay=False)]
+
+
+def emit(value: Any, output: Output, show: Callable[[], None]) -> None:
+    """Prints ``value`` as JSON, or calls ``show``."""
+    if output is Output.json:
+        sys.stdout.write(json.dumps(value, default=str, indent=2) + "\n")
+    else:
+        show()
+
+
+@contextmanager
+def errors(output: Output = Output.text) -> Iterator[None]:
+    """Ends the command on one of our errors: exit 1 where the user can mend it, 2 for a dependency, 3 for our bug."""
+    try:
+        yield
+    except MosaicError as exc:
+        if output is Output.json:
+            sys.stdout.write(json.dumps({"error": type(exc).__name__, "message": str(exc), "where": exc.where}) + "\n")
+        else:
+            Console(stderr=True, highlight=False).print(f"[red]error:[/red] {exc}", markup=True, soft_wrap=True)
+        raise typer.Exit(3 if isinstance(exc, InternalError) else 2 if isinstance(exc, DependencyError) else 1) from exc
+
+
+def root_of(folder: Path) -> Path:
+    """Returns the project that ``folder`` lies in."""
+    from mosaic_resources.settings.settings import find_project_root
+
+    return find_project_root(folder.resolve())

@@ -1,0 +1,91 @@
+"""``mosaic status``: what there is now: tables, endpoints, open incidents, lineage that waits."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mosaic_assets.cli.output import Output, OutputOption, RootOption, console, emit, errors, root_of
+
+if TYPE_CHECKING:
+    from mosaic_resources.seams import Seams
+
+__all__ = ["collect", "status"]
+
+
+def status(project: RootOption = Path(), output: OutputOption = Output.text) -> None:
+    """Show tables with versions and rows, endpoints, open incidents, and lineage events that wait."""
+    with errors(output):
+        from mosaic_resources.seams import Seams
+
+        state = collect(Seams.of(root_of(project)))
+        emit(state, output, lambda: _show(state))
+
+
+def collect(seams: "Seams") -> dict[str, Any]:
+    """Returns the state of a project as plain values."""
+    from mosaic_assets.services.endpoints import built_services
+    from mosaic_assets.tables.listing import list_tables
+    from mosaic_resources.bentos.process import adopt
+
+    settings, lake, outbox = seams.settings, seams.lake, seams.outbox
+    names = list_tables(lake, outbox)
+    endpoints = {service: adopt(settings.state, service) for service in built_services(settings.state)}
+    return {
+        "project": str(settings.project_root),
+        "target": settings.target,
+        "engine": settings.engine,
+        "lake": settings.lake,
+        "tables": [{"table": name, "version": lake.version(name), "rows": lake.num_rows(name)} for name in names],
+        "endpoints": [
+            {
+                "service": service,
+                "running": endpoint is not None,
+                **({"url": endpoint.url, **endpoint.model_dump()} if endpoint else {}),
+            }
+            for service, endpoint in endpoints.items()
+        ],
+        "incidents": _open_incidents(seams) if "monitors/incidents" in names else [],
+        "lineage": {
+            "waiting": outbox.backlog() if outbox.exists else 0,
+            "goes_to": settings.openlineage_url or str(settings.state / "openlineage.jsonl"),
+        },
+    }
+
+
+def _open_incidents(seams: "Seams") -> list[dict[str, Any]]:
+    from mosaic_assets.monitors.incident_log import INCIDENTS, read_events
+    from mosaic_assets.monitors.incidents import current, is_open
+
+    monitors = seams.lake.read(INCIDENTS, columns=["monitor"])["monitor"].unique().to_pylist()
+    return [
+        {"incident": event.name, "monitor": monitor, "state": event.state, "severity": event.severity,
+         "since": event.at_utc.isoformat(), "score": event.score}
+        for monitor in sorted(monitors)
+        for event in current(read_events(seams.lake, monitor)).values()
+        if is_open(event)
+    ]  # fmt: skip
+
+
+def _show(state: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    console.print(
+        f"[bold]{state['project']}[/bold], target {state['target']}, engine {state['engine']}", soft_wrap=True
+    )
+    tables = Table("table", "version", "rows", box=None)
+    for row in state["tables"]:
+        tables.add_row(row["table"], str(row["version"]), f"{row['rows']:,}")
+    console.print(tables if state["tables"] else "No table yet: run 'mosaic materialize'.")
+    for one in state["endpoints"]:
+        where = (
+            f"answers at {one['url']} with model version {one['model_version']}" if one["running"] else "does not run"
+        )
+        console.print(f"endpoint [bold]{one['service']}[/bold] {where}", soft_wrap=True)
+    for one in state["incidents"]:
+        console.print(
+            f"[red]incident[/red] [bold]{one['incident']}[/bold] {one['state']} since {one['since']}", soft_wrap=True
+        )
+    waiting = state["lineage"]["waiting"]
+    console.print(
+        f"lineage: {waiting} {'row waits' if waiting == 1 else 'rows wait'} for {state['lineage']['goes_to']}",
+        soft_wrap=True,
+    )

@@ -1,0 +1,165 @@
+"""The demo's summary: what was made, how good it is, what came of the incident, what to try next."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from rich.table import Table
+
+from mosaic_assets.cli.output import console
+from mosaic_assets.orchestration.story import Progress, Stage
+
+if TYPE_CHECKING:
+    from mosaic_assets.monitors.incidents import Event
+
+__all__ = ["collect", "show"]
+
+
+def collect(stage: Stage, progress: Progress) -> dict[str, Any]:
+    """Returns everything that the summary shows, read from the tables and stores themselves."""
+    from mosaic_assets.lineage.render import as_text
+    from mosaic_assets.lineage.trace import trace_prediction
+    from mosaic_assets.monitors.incident_log import read_events
+
+    seams, script = stage.seams, stage.script
+    lake = seams.lake
+    keys = sorted(key.to_user_string() for key in stage.defs.resolve_asset_graph().executable_asset_keys)
+    tables = [key for key in keys if lake.exists(key)]
+    held = {f"{key}__quarantine" for key in tables if lake.exists(f"{key}__quarantine")}
+    request = _request(seams.lake, f"predictions/{script.service}_requests", progress.facts.get("request_id"))
+    return {
+        "title": script.title,
+        "tables": [{"table": key, "version": lake.version(key), "rows": lake.num_rows(key)} for key in tables],
+        "quarantine": {key: lake.num_rows(key) for key in sorted(held)},
+        "auc_by_month": _auc_by_month(stage),
+        "incidents": _transitions(read_events(lake, script.monitor)),
+        "seconds": progress.done,
+        "trace": as_text(trace_prediction(seams.outbox, request)) if request else "",
+        "predictions_path": lake.path(stage.prediction_tables()[0]) if stage.prediction_tables() else "",
+        **progress.facts,
+    }  # fmt: skip
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Prints the summary for people."""
+    tables = Table("table", "version", "rows", title="Tables", title_justify="left")
+    for row in summary["tables"]:
+        tables.add_row(row["table"], str(row["version"]), f"{row['rows']:,}")
+    for name, rows in summary["quarantine"].items():
+        tables.add_row(f"[yellow]{name}[/yellow]", "", f"{rows:,}")
+    console.print(tables)
+    scores = Table(
+        "month", "model", "version", "AUC", "labelled rows", title="Quality by late labels", title_justify="left"
+    )
+    for row in summary["auc_by_month"]:
+        scores.add_row(
+            row["month"],
+            row["model"],
+            row["version"],
+            f"{row['auc']:.4f}" if row["auc"] else row["state"],
+            f"{row['labelled']:,}",
+        )
+    console.print(scores)
+    for event in summary["incidents"]:
+        console.print(
+            f"incident [bold]{event['incident']}[/bold] {event['state']} at {event['at'][:10]}, "
+            f"score {event['score']:.2f}: {', '.join(event['reasons'][:4])}"
+        )
+    console.print(f"decision: [bold]{summary.get('verdict')}[/bold], {summary.get('reasons')}")
+    console.print(
+        f"endpoint: {summary.get('answers')} requests answered, {summary.get('logged')} logged, "
+        f"p50 {summary.get('p50_ms')} ms, p99 {summary.get('p99_ms')} ms; "
+        f"switch under {summary.get('switch_rate')} requests/s: {summary.get('switch_failed')} of "
+        f"{summary.get('switch_requests')} failed, answers by version {summary.get('switch_versions')}"
+    )
+    seconds = ", ".join(f"{name} {value:.0f} s" for name, value in summary["seconds"].items())
+    console.print(f"stations: {seconds}; {sum(summary['seconds'].values()):.0f} s in all\n")
+    console.print(summary["trace"], markup=False, highlight=False)
+    _next(summary)
+
+
+def _next(summary: dict[str, Any]) -> None:
+    console.print("\n[bold]Try[/bold]")
+    lines = [
+        f"curl -s {summary['endpoint']}/v1/predict -H 'content-type: application/json' -d '{summary['example_body']}'",
+        ".venv/bin/python -c 'from deltalake import DeltaTable",
+        f'rows = DeltaTable("{summary.get("predictions_path")}").to_pandas()',
+        'print(rows[["flight_id", "probability", "model_version"]].tail())\'',
+        f".venv/bin/mosaic trace prediction {summary.get('request_id')}",
+        "make up",
+    ]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _transitions(events: "Sequence[Event]") -> list[dict[str, Any]]:
+    """Returns the events at which an incident's state changed."""
+    told: list[dict[str, Any]] = []
+    states: dict[str, str] = {}
+    for event in events:
+        if event.state != "none" and states.get(event.name) != event.state:
+            reasons = [f"{reason.column} {reason.metric} {reason.value:.2f}" for reason in event.reasons]
+            told.append(
+                {
+                    "incident": event.name,
+                    "state": event.state,
+                    "at": event.at_utc.isoformat(),
+                    "score": event.score,
+                    "reasons": reasons,
+                }
+            )
+        states[event.name] = event.state
+    return told
+
+
+def _request(lake: Any, table: str, request_id: str | None) -> dict[str, Any] | None:
+    import pyarrow.compute as pc
+
+    if request_id is None or not lake.exists(table):
+        return None
+    rows = lake.read(table, filters=pc.field("request_id") == request_id).to_pylist()
+    return rows[0] if rows else None
+
+
+def _auc_by_month(stage: Stage) -> list[dict[str, Any]]:
+    """Returns the quality of every table of batch predictions, by month and model version."""
+    from mosaic_assets.monitors.component import MonitorComponent
+    from mosaic_assets.monitors.quality import join_labels, quality_by_window
+    from mosaic_resources.settings.clock import now_utc
+
+    lake, now = stage.seams.lake, now_utc(stage.seams.settings.state)
+    found: list[dict[str, Any]] = []
+    for monitor in (one.monitor() for one in stage.components(MonitorComponent)):
+        if not (monitor.label_table_name and monitor.label_col and monitor.prediction_col and monitor.timestamp_col):
+            continue
+        names = [
+            monitor.label_col,
+            *monitor.entity_key,
+            *([monitor.label_known_col] if monitor.label_known_col else []),
+        ]
+        labels: pa.Table = lake.read(monitor.label_table_name, columns=names)
+        for table in stage.prediction_tables():
+            rows = lake.read(table)
+            joined = join_labels(
+                rows,
+                labels,
+                monitor.entity_key,
+                label_col=monitor.label_col,
+                known_col=monitor.label_known_col,
+                now_utc=now,
+            )
+            for one in quality_by_window(
+                joined, prediction_col=monitor.prediction_col, timestamp_col=monitor.timestamp_col,
+                model_col=monitor.model_id_col, granularity="1 month", min_labelled_rows=monitor.min_labelled_rows,
+            ):  # fmt: skip
+                found.append(
+                    {
+                        "month": f"{one.start:%Y-%m}",
+                        "model": table.removeprefix("predictions/"),
+                        "version": one.model_version,
+                        "auc": one.auc,
+                        "state": one.state,
+                        "labelled": one.num_labelled,
+                    }
+                )
+    return sorted(found, key=lambda row: (row["month"], row["model"], row["version"]))

@@ -1,0 +1,1 @@
+"""The project's declarations; each folder is a story."""

@@ -1,0 +1,102 @@
+"""Runs assets in this process, into the same instance that the UI and the daemon look at."""
+
+import importlib
+import sys
+import tomllib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from mosaic_assets.orchestration.home import dagster_home
+from mosaic_resources.errors import MosaicError, UnknownNameError
+
+__all__ = ["definitions_module", "instance_of", "load_definitions", "materialize"]
+
+
+def definitions_module(project_root: Path) -> str:
+    """Returns the module that holds the project's definitions, as its pyproject.toml names it."""
+    table = tomllib.loads((project_root / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    return str(table.get("code_location_target_module", f"{table['root_module']}.definitions"))
+
+
+def load_definitions(project_root: Path) -> dg.Definitions:
+    """Returns the definitions of the project at ``project_root``."""
+    for folder in (str(project_root), str(project_root / "src")):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loaded = importlib.import_module(definitions_module(project_root)).defs
+        return loaded() if callable(loaded) else loaded  # type: ignore[no-any-return]
+
+
+@contextmanager
+def instance_of(state: Path) -> Iterator[dg.DagsterInstance]:
+    """Yields the project's Dagster instance."""
+    with dg.DagsterInstance.from_config(str(dagster_home(state))) as instance:
+        yield instance
+
+
+def materialize(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    keys: Sequence[str],
+    *,
+    partitions: tuple[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    on_step: Callable[[str], None] | None = None,
+    log_level: str = "CRITICAL",
+) -> dg.ExecuteInProcessResult:
+    """Runs the assets in one run, in order.
+
+    Args:
+        defs: The project's definitions.
+        instance: Where events go.
+        keys: Asset keys as text.
+        partitions: First and last partition key, for partitioned assets.
+        tags: Tags of the run.
+        on_step: Called with the asset's key when its step has ended.
+        log_level: Least level of Dagster's events on the console; the instance keeps all of them.
+
+    Raises:
+        UnknownNameError: A key is not an asset of the project.
+        MosaicError: What the first failed step raised, as it was.
+    """
+    graph = defs.resolve_asset_graph()
+    known = {key.to_user_string() for key in graph.executable_asset_keys}
+    for key in keys:
+        if key not in known:
+            raise UnknownNameError("asset", key, known)
+    selection = [dg.AssetKey(key.split("/")) for key in keys]
+    job = defs.resolve_implicit_global_asset_job_def()
+    first, last = partitions or (None, None)
+    ranged = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last} if first != last else {}
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=selection,
+        partition_key=first if first is not None and first == last else None,
+        tags={**(tags or {}), **{name: value for name, value in ranged.items() if value}},
+        raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": log_level}}}},
+    )
+    for event in result.all_events:
+        if on_step and event.is_step_success and event.step_key:
+            on_step(event.step_key)
+    if not result.success:
+        _raise_first_failure(result)
+    return result
+
+
+def _raise_first_failure(result: dg.ExecuteInProcessResult) -> None:
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            error = failure.user_failure_data or failure.error
+            cause = getattr(failure.error, "cause", None) or failure.error
+            message = getattr(cause, "message", None) or str(error)
+            raise MosaicError(message.strip().split(": ", 1)[-1], where=event.step_key)
+    raise MosaicError("The run failed before its first step.", where=result.run_id)

@@ -1,0 +1,79 @@
+"""Dagster's own servers for a project: one code server that the daemon and the web server share."""
+
+import sys
+import sysconfig
+from pathlib import Path
+
+import yaml
+
+from mosaic_assets.orchestration.home import dagster_home
+from mosaic_assets.orchestration.processes import Processes, free_port, http_ready
+from mosaic_resources.engine.connect import reachable
+
+__all__ = ["script", "start_code_server", "start_daemon", "start_mlflow", "start_webserver"]
+
+
+def script(name: str) -> str:
+    """Returns the path of a console script of this environment."""
+    return str(Path(sysconfig.get_path("scripts")) / name)
+
+
+def start_code_server(group: Processes, project_root: Path, state: Path, module: str) -> Path:
+    """Starts the code server and returns a workspace file that points to it.
+
+    Definitions are loaded once here, instead of once in the daemon and once in the web server.
+    """
+    port, name = free_port(), module.split(".")[0].removesuffix("_assets") or module
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "code-server",
+        "start",
+        "-m",
+        module,
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
+    group.start("code-server", [*command, "--location-name", name], cwd=project_root)
+    group.wait_ready("code-server", lambda: reachable("127.0.0.1", port))
+    workspace = dagster_home(state) / "workspace.yaml"
+    server = {"grpc_server": {"host": "127.0.0.1", "port": port, "location_name": name}}
+    workspace.write_text(yaml.safe_dump({"load_from": [server]}))
+    return workspace
+
+
+def start_daemon(group: Processes, project_root: Path, workspace: Path) -> None:
+    """Starts the daemon, which ticks sensors and schedules and launches runs."""
+    group.start("daemon", [script("dagster-daemon"), "run", "-w", str(workspace)], cwd=project_root)
+
+
+def start_webserver(group: Processes, project_root: Path, workspace: Path, port: int | None = None) -> str:
+    """Starts the web server and returns its address once it answers."""
+    chosen = free_port(port)
+    command = [script("dagster-webserver"), "-w", str(workspace), "-h", "127.0.0.1", "-p", str(chosen)]
+    group.start("webserver", command, cwd=project_root)
+    address = f"http://127.0.0.1:{chosen}"
+    group.wait_ready("webserver", http_ready(f"{address}/server_info"))
+    return address
+
+
+def start_mlflow(group: Processes, tracking_uri: str, artifacts: Path, port: int | None = None) -> str:
+    """Starts MLflow's UI over the tracking store and returns its address once it answers."""
+    chosen = free_port(port)
+    command = [
+        script("mlflow"),
+        "server",
+        "--backend-store-uri",
+        tracking_uri,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(chosen),
+    ]
+    group.start("mlflow", [*command, "--workers", "1", "--artifacts-destination", str(artifacts)])
+    address = f"http://127.0.0.1:{chosen}"
+    group.wait_ready("mlflow", http_ready(f"{address}/health"), timeout_seconds=180)
+    return address

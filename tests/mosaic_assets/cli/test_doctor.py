@@ -1,0 +1,62 @@
+"""Each finding of the doctor, on a machine that lacks something."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from mosaic_assets.cli.doctor import examine
+from mosaic_resources.outbox.outbox import NewEvent, Outbox
+from mosaic_resources.settings.settings import load_settings
+
+
+def verdicts(tmp_path: Path, env: dict[str, str] | None = None) -> dict[str, tuple[str, str]]:
+    settings = load_settings(tmp_path, {"MOSAIC_STATE": str(tmp_path / "state"), **(env or {})})
+    return {each.about: (each.verdict, each.text) for each in examine(settings, with_engine=False)}
+
+
+def test_doctor_finds_a_taken_port(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        try:
+            other = socket.create_server(("127.0.0.1", 5000))
+        except OSError:
+            other = None  # somebody else holds it, which serves as well
+        assert verdicts(tmp_path)["port 5000"] == ("note", "It is taken; MLflow gets another one.")
+        if other:
+            other.close()
+
+
+def test_doctor_finds_a_dead_mlflow_and_hides_its_password(tmp_path: Path) -> None:
+    verdict, text = verdicts(tmp_path, {"MLFLOW_TRACKING_URI": "http://me:planted@127.0.0.1:9"})["mlflow"]
+    assert (verdict, text) == ("problem", "http://***@127.0.0.1:9 does not answer: ConnectError.")
+
+
+def test_doctor_finds_a_missing_java_where_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "nowhere"))
+    assert verdicts(tmp_path)["java"][0] == "ok"
+    assert verdicts(tmp_path, {"MOSAIC_ENGINE": "spark"})["java"][0] == "problem"
+
+
+def test_doctor_finds_a_damaged_outbox_and_counts_a_good_one(tmp_path: Path) -> None:
+    file = tmp_path / "state" / "outbox.db"
+    outbox = Outbox(file)
+    outbox.add([NewEvent("r", "START", "t", "{}")])
+    outbox.close()
+    assert verdicts(tmp_path)["lineage"] == ("ok", "1 rows, 1 wait; they go to a file in the state folder")
+    file.write_bytes(b"garbage" * 1000)
+    assert verdicts(tmp_path)["lineage"][0] == "problem"
+
+
+def test_doctor_finds_a_second_emitter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    assert verdicts(tmp_path)["lineage emitter"][0] == "ok"
+    (tmp_path / "dagster.yaml").write_text("event_log_storage: {module: dagster_openlineage.storage}")
+    assert verdicts(tmp_path)["lineage emitter"][0] == "problem"
+
+
+def test_doctor_finds_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = verdicts(tmp_path, {"MOSAIC_STATE": str(tmp_path / "file" / "state")})
+    assert found["disk"] == ("problem", f"{tmp_path / 'file'} cannot be written.")

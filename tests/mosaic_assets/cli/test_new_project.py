@@ -1,0 +1,83 @@
+"""A new project, from ``mosaic init`` to a trace, by the commands that its README names."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from mosaic_assets.cli.init import make_project
+from mosaic_assets.cli.main import app
+from mosaic_resources.errors import UserError
+
+
+def run(*arguments: str, exit_code: int = 0) -> str:
+    outcome = CliRunner().invoke(app, list(arguments))
+    assert outcome.exit_code == exit_code, outcome.output
+    return outcome.stdout
+
+
+def told(*arguments: str, exit_code: int = 0) -> Any:
+    return json.loads(run(*arguments, "--output", "json", exit_code=exit_code))
+
+
+@pytest.fixture
+def quiet_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DAGSTER_HOME", "OPENLINEAGE_URL", "MOSAIC_STATE", "MOSAIC_LANDING", "MOSAIC_LAKE", "MOSAIC_TARGET"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("quiet_home")
+def test_new_project_runs(tmp_path: Path, validate: Callable[[Mapping[str, Any]], None]) -> None:
+    project = tmp_path / "init-runs"
+    made = told("init", str(project))
+    assert "init_runs/defs/trips/defs.yaml" in made["files"]
+    here = ("--project", str(project))
+    assert told("validate", *here) == []
+    (first,) = told("materialize", "raw/trips+", *here)
+    assert first["assets"] == ["raw/trips", "tables/trips", "features/station_trips"]
+
+    state = told("status", *here)
+    rows = {row["table"]: row["rows"] for row in state["tables"]}
+    assert rows == {"raw/trips": 60, "tables/trips": 58, "tables/trips__quarantine": 1, "features/station_trips": 58}
+    assert state["lineage"]["waiting"] == 6
+    assert "tables/trips" in run("status", *here)
+
+    way = told("trace", "asset", "features/station_trips", *here)
+    table = way["children"][0]["children"][0]
+    assert (way["kind"], table["name"]) == ("feature view", "raw/trips")
+    assert [child["name"] for child in table["children"]] == [str(project / "landing/trips/2024-01.csv")]
+    assert "features/station_trips" in run("trace", "file", "2024-01.csv", *here)
+    assert "was logged" in told("trace", "prediction", "nothing", *here, exit_code=1)["message"]
+
+    from mosaic_assets.lineage.send import send_lineage
+    from mosaic_resources.settings.settings import load_settings
+
+    report = send_lineage(load_settings(project, {}))
+    assert (report.sent, report.refused, report.waiting) == (6, 0, 0)
+    events = [json.loads(line) for line in (project / ".mosaic" / "openlineage.jsonl").read_text().splitlines()]
+    for event in events:
+        validate(event)
+    view = next(e for e in events if e["job"]["name"] == "features/station_trips" and e["eventType"] == "COMPLETE")
+    lineage = view["outputs"][0]["facets"]["columnLineage"]["fields"]
+    assert lineage["event_ts"]["inputFields"][0]["field"] == "ended_at"
+
+    findings = {finding["about"]: finding["verdict"] for finding in told("doctor", "--no-engine", *here)}
+    assert findings["lineage"] == findings["python"] == findings["mlflow"] == "ok"
+
+
+def test_make_project_refuses(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    with pytest.raises(UserError, match="There is something here already"):
+        make_project(tmp_path / "full")
+    for name in ("1st", "class", "bento"):
+        with pytest.raises(UserError, match=f"'{name}' makes no name for a Python package"):
+            make_project(tmp_path / name)
+
+
+def test_commands_outside_a_project(tmp_path: Path) -> None:
+    for verb in (["status"], ["validate"], ["doctor"], ["trace", "asset", "x"]):
+        assert "No project here" in told(*verb, "--project", str(tmp_path), exit_code=1)["message"]

@@ -1,0 +1,148 @@
+"""The small story end to end: raw files to a retrained, served, monitored model."""
+
+import json
+
+import dagster as dg
+import httpx
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from mosaic_assets.features.historical import get_historical_features
+from mosaic_assets.orchestration.story import Stage, load_script
+from mosaic_resources.bentos.process import adopt
+
+from .conftest import ROOT, Played
+
+pytestmark = pytest.mark.timeout(1500)
+FOLDER = ROOT / "mosaic_assets" / "defs" / "flights"
+
+
+@pytest.fixture(scope="session")
+def stage(story: Played):
+    with dg.DagsterInstance.from_config(str(story.state / "dagster")) as instance:
+        made = Stage(ROOT, FOLDER, load_script(FOLDER / "demo.yaml", small=True), instance)
+        yield made
+
+
+def rows_of(story: Played, table: str) -> int:
+    return next(row["rows"] for row in story.summary["tables"] if row["table"] == table)
+
+
+def test_every_asset_of_the_graph_is_materialized(story, stage):
+    keys = stage.defs.resolve_asset_graph().executable_asset_keys
+    missing = [key.to_user_string() for key in keys if stage.instance.get_latest_materialization_event(key) is None]
+    assert missing == []
+
+
+def test_raw_rows_are_there_once_and_the_quarantine_holds_rows_as_they_are(story):
+    lake = story.seams.lake
+    raw = lake.read("raw/flights")
+    places = raw.group_by(["_source_file", "_source_row"]).aggregate([])
+    assert places.num_rows == raw.num_rows
+    held = lake.read("tables/flights__quarantine")
+    assert held.num_rows > 0
+    assert held["tailnum"].null_count == held.num_rows
+    assert set(held["_rules"].to_pylist()) == {'["has_tail_number"]'}
+    assert lake.num_rows("tables/flights") + held.num_rows == raw.num_rows
+
+
+def test_every_answer_is_in_the_inference_table_once(story):
+    logged = story.seams.lake.read("predictions/flight_delay_requests")
+    asked = story.summary["answers"] + story.summary["switch_requests"]
+    assert logged.num_rows == asked
+    assert len(set(logged["request_id"].to_pylist())) == asked
+    assert set(logged["status_code"].to_pylist()) == {200}
+
+
+def test_looked_up_features_equal_the_offline_join_at_the_requests_time(story, stage):
+    lake, dataset, service = story.seams.lake, stage.dataset(), stage.feature_service()
+    logged = lake.read("predictions/flight_delay_requests").slice(0)
+    played = logged.filter(pc.less(logged["date"], "2013-08-01"))
+    assert played.num_rows == story.summary["answers"]
+    requests = stage_rows(story, stage, set(played["client_request_id"].to_pylist()))
+    offline = get_historical_features(requests, service, lambda view: lake.read(view.source), dataset.timestamp_field)
+    expected = {row["flight_id"]: row for row in offline.to_pylist()}
+    num_values = num_present = 0
+    for row in played.to_pylist():
+        online = json.loads(row["features"])[0]
+        for name, value in online.items():
+            wanted = expected[row["client_request_id"]][name]
+            wanted = wanted.isoformat() if hasattr(wanted, "isoformat") else wanted
+            got = value.replace("Z", "+00:00") if isinstance(value, str) and name.endswith("departed_at") else value
+            got = got.replace(".000000", "") if isinstance(got, str) else got
+            assert got == wanted, (row["client_request_id"], name, value, wanted)
+            num_values += 1
+            num_present += value is not None
+    assert num_values == played.num_rows * len(service.columns)
+    assert num_present > 0.5 * num_values
+
+
+def stage_rows(story, stage, ids) -> pa.Table:
+    lake = story.seams.lake
+    rows = lake.read("predictions/flight_delay").select(
+        ["flight_id", "tailnum", "origin", "dest", "carrier", "flight", "sched_dep", "asked_at", "model_version"]
+    )
+    rows = rows.filter(pc.is_in(rows["flight_id"], pa.array(sorted(ids))))
+    first = rows.filter(pc.equal(rows["model_version"], story.summary["first_version"]))
+    return first.drop_columns("model_version")
+
+
+def test_the_champion_is_better_than_chance_and_scored_on_months_it_never_saw(story):
+    scored = [row for row in story.summary["auc_by_month"] if row["auc"] is not None]
+    assert {row["month"] for row in scored} >= {"2013-07", "2013-08"}
+    assert min(row["auc"] for row in scored) > 0.6
+
+
+def test_drift_opened_one_incident_and_the_daemon_launched_one_retraining(story, stage):
+    opened = {event["incident"] for event in story.summary["incidents"] if event["state"] == "open"}
+    assert len(opened) == 1
+    runs = stage.instance.get_runs(filters=dg.RunsFilter(tags={"mosaic/monitor": "flight_delay"}))
+    assert [run.tags["mosaic/incident"] for run in runs] == list(opened)
+    assert runs[0].status is dg.DagsterRunStatus.SUCCESS
+
+
+def test_augusts_labels_decided_with_reasons(story):
+    assert story.summary["verdict"] in ("promote", "keep", "not_decided")
+    assert json.loads(story.summary["reasons"])
+
+
+def test_the_endpoint_switched_under_load_without_a_failed_request(story):
+    assert story.summary["switch_failed"] == 0
+    assert story.summary["switch_requests"] >= 2000
+    assert story.summary["switch_rate"] >= 50
+    if story.summary["verdict"] == "promote":
+        assert len(story.summary["switch_versions"]) == 2
+
+
+def test_the_endpoint_answers_on_and_refuses_an_unknown_key(story):
+    endpoint = adopt(story.state, "flight_delay")
+    assert endpoint is not None
+    body = json.loads(story.summary["example_body"])
+    answer = httpx.post(f"{endpoint.url}/v1/predict", json=body)
+    assert answer.status_code == 200
+    assert answer.json()["model_version"] == endpoint.model_version
+    refused = httpx.post(f"{endpoint.url}/v1/predict", json={**body, "gate": "B7"})
+    assert (refused.status_code, refused.json()["field"]) == (400, "gate")
+    unknown = httpx.post(f"{endpoint.url}/v1/predict", json={**body, "tailnum": "N0NE"})
+    assert unknown.status_code == 200
+    assert unknown.json()["missing_features"]["aircraft__arr_delay"] == 1
+
+
+def test_trace_leads_from_a_prediction_back_to_landed_files(story):
+    done = story.mosaic("trace", "prediction", story.summary["request_id"])
+    for part in (
+        "flight_delay",
+        "datasets/flight_delays",
+        "features/aircraft",
+        "tables/flights",
+        "raw/flights",
+        ".csv",
+    ):
+        assert part in done.stdout, part
+
+
+def test_a_second_run_of_the_demo_does_nothing_and_shows_the_same(story):
+    again = json.loads(story.mosaic("demo", "--small", "--output", "json").stdout)
+    assert again["seconds"] == story.summary["seconds"]
+    assert again["tables"] == story.summary["tables"]
