@@ -24,6 +24,7 @@ def materialize(
 ) -> None:
     """Materialize assets in order, in this process, into the project's own Dagster instance."""
     with errors(output):
+        from mosaic_assets.orchestration.pending import Pending
         from mosaic_assets.orchestration.run import instance_of, load_definitions
         from mosaic_assets.orchestration.run import materialize as run
         from mosaic_assets.orchestration.selection import changed_keys, partitioned_runs, select
@@ -33,7 +34,10 @@ def materialize(
         root = root_of(project)
         settings, defs = load_settings(root), load_definitions(root)
         with instance_of(settings.state) as instance:
-            chosen = changed_keys(defs, instance) if changed else select(defs, keys or [])
+            pending = Pending(settings.state / "changed.json")
+            chosen = changed_keys(defs, instance, pending.keys()) if changed else select(defs, keys or [])
+            if changed:
+                pending.set(chosen)
             if not chosen and not changed:
                 raise UserError("No asset was named.", do="Name asset keys, or use --changed.")
             made = []
@@ -41,6 +45,7 @@ def materialize(
                 label = f"{', '.join(group)}" + (f" [{span[0]}..{span[1]}]" if span else "")
                 with console.status(label) if output is Output.text else errors(output):
                     result = run(defs, instance, group, partitions=span)
+                pending.done(group)
                 made.append({"assets": group, "partitions": span, "run_id": result.run_id})
                 if output is Output.text:
                     console.print(f"[green]made[/green] {label}")

@@ -36,22 +36,24 @@ def select(defs: dg.Definitions, patterns: Sequence[str]) -> list[str]:
     return [key for key in order if key in chosen]
 
 
-def changed_keys(defs: dg.Definitions, instance: dg.DagsterInstance) -> list[str]:
+def changed_keys(defs: dg.Definitions, instance: dg.DagsterInstance, pending: Sequence[str] = ()) -> list[str]:
     """Returns the materialized assets whose code version differs from the one that made them, and all downstream.
 
-    An asset that was never materialized counts as changed where everything upstream of it exists.
+    Args:
+        defs: The project's definitions.
+        instance: What was materialized.
+        pending: Keys that an earlier call named and that were not made since.
     """
-    graph = defs.resolve_asset_graph()
+    graph, order = defs.resolve_asset_graph(), _in_order(defs)
     changed = []
-    for key in _in_order(defs):
+    for key in order:
         asset = dg.AssetKey(key.split("/"))
         event = instance.get_latest_materialization_event(asset)
-        made_by = event.asset_materialization.tags if event and event.asset_materialization else None
+        made = event.asset_materialization if event else None
         declared = graph.get(asset).code_version
-        if made_by is not None and declared is not None and (made_by or {}).get("dagster/code_version") != declared:
+        if made is not None and declared is not None and (made.tags or {}).get("dagster/code_version") != declared:
             changed.append(key)
-    order = _in_order(defs)
-    wanted = {*changed, *_downstream(defs, changed)}
+    wanted = {*changed, *_downstream(defs, changed), *pending}
     return [key for key in order if key in wanted]
 
 
