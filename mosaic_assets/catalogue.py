@@ -9,15 +9,9 @@ from dagster.components.core.context import ComponentDeclLoadContext, ComponentL
 from mosaic_resources.errors import UnknownNameError, UserError
 from mosaic_resources.settings.settings import find_project_root
 
-__all__ = ["Context", "declared", "project_components", "project_root", "reference", "where"]
+__all__ = ["declared", "project_root", "reference", "where"]
 
-Context = ComponentLoadContext
 Kind = TypeVar("Kind", bound=dg.Component)
-
-
-def project_components(root: Path, kind: type[Kind]) -> list[Kind]:
-    """Returns the components of a kind that a project declares; for commands, outside a load."""
-    return list(dg.ComponentTree.for_project(root).get_all_components(of_type=kind))
 
 
 def declared(context: ComponentLoadContext, kind: type[Kind]) -> dict[str, Kind]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from mosaic_assets.features.model_columns import model_columns
 from mosaic_resources.bentos.encoding import Encoding
 from mosaic_resources.errors import UnknownNameError, UserError
 
@@ -78,17 +79,11 @@ def _vocabulary(column: pa.ChunkedArray, smallest: int) -> tuple[str, ...]:
 
 def arrow_columns(rows: pa.Table, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     """Returns columns as (rows,) NumPy arrays: texts as objects with None, the rest as float64 with NaN."""
-    found: dict[str, npt.NDArray[Any]] = {}
     for name in names:
         if name not in rows.column_names:
             raise UnknownNameError("column", name, rows.column_names, "the model's columns")
-        column = rows[name]
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            found[name] = np.array(column.to_pylist(), object)
-        else:
-            # An int64 beyond 2^53 loses digits here, as it would in the model's float32.
-            found[name] = np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(), np.float64)
-    return found
+    # An int64 beyond 2^53 loses digits here, as it would in the model's float32.
+    return model_columns({name: rows[name] for name in names})
 
 
 def encode_rows(rows: pa.Table, encoding: Encoding, label: str) -> Matrices:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mosaic_assets.datasets.manifest import Manifest
+from mosaic_assets.models.versions import version_folder
 from mosaic_resources.bentos.model_folder import ModelFolder, read_model_folder
 from mosaic_resources.errors import UserError
 from mosaic_resources.seams import Seams
@@ -43,8 +44,7 @@ def find_model(seams: Seams, registered_model_name: str, reference: str, dataset
         found = seams.registry.find(registered_model_name, reference)
     if found is None:
         return None
-    kept = seams.settings.state / "models" / found.name / found.version
-    model = read_model_folder(seams.registry.download(found, kept))
+    model = read_model_folder(version_folder(seams.registry, seams.settings.state, found))
     file = seams.settings.state / "manifests" / f"{dataset}-{model.identity.manifest_id}.json"
     return AliasedModel(model, Manifest.load(file))
 

@@ -54,7 +54,7 @@ class ModelComparisonComponent(dg.Component, dg.Model, dg.Resolvable):
 
         seams: Seams = context.resources.mosaic.seams
         rows = seams.lake.read(self.table, filters=pc.field("split") == self.split)
-        lines = score_versions(seams.registry, self.models, rows, self.label, Path(seams.settings.state) / "models")
+        lines = score_versions(seams.registry, self.models, rows, self.label, seams.settings.state)
         for line in lines:
             named = {f"{line.name}_v{line.version}.{metric}": value for metric, value in line.metrics.items()}
             context.resources.mlflow.log_metrics(named)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mosaic_assets.models.scores import scores
+from mosaic_assets.models.versions import version_folder
 from mosaic_resources.bentos.model_folder import read_model_folder
 from mosaic_resources.bentos.scoring import Scorer
 from mosaic_resources.errors import UserError
@@ -32,7 +33,7 @@ class Line:
     metrics: dict[str, float]
 
 
-def score_versions(registry: Registry, models: Sequence[str], rows: pa.Table, label: str, kept: Path) -> list[Line]:
+def score_versions(registry: Registry, models: Sequence[str], rows: pa.Table, label: str, state: Path) -> list[Line]:
     """Returns the figures of all versions, best AUC first.
 
     Args:
@@ -40,7 +41,7 @@ def score_versions(registry: Registry, models: Sequence[str], rows: pa.Table, la
         models: Registered models.
         rows: Labelled rows with every column that a version reads.
         label: Label column.
-        kept: Folder that downloaded versions are kept in.
+        state: The state folder, where downloaded versions are kept.
 
     Raises:
         UserError: No version is registered.
@@ -50,7 +51,7 @@ def score_versions(registry: Registry, models: Sequence[str], rows: pa.Table, la
     lines = []
     for model in models:
         for version in registry.versions(model):
-            folder = read_model_folder(registry.download(version, kept / version.name / version.version))
+            folder = read_model_folder(version_folder(registry, state, version))
             columns = model_columns({name: rows[name] for name in folder.columns})
             found = scores(rows[label].to_numpy(), Scorer(folder, num_threads=2).score(columns))
             lines.append(Line(version.name, version.version, version.aliases, found))
