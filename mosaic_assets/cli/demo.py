@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 from mosaic_assets.cli.output import Output, OutputOption, RootOption, console, emit, errors, root_of
 
@@ -59,12 +60,12 @@ def _with_bar(title: str, output: Output, run: Callable[[Callable[[str], None]],
         return run(lambda _step: None)
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(20),
-        TextColumn("[dim]{task.fields[step]}"),
-        TimeElapsedColumn(),
+        TextColumn("{task.description}", table_column=Column(ratio=3, no_wrap=True, overflow="ellipsis")),
+        BarColumn(10),
+        TextColumn("[dim]{task.fields[step]}", table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")),
+        TimeElapsedColumn(table_column=Column(width=7, no_wrap=True)),
     )
-    with Bars(*columns, console=console, transient=True) as bars:
+    with Bars(*columns, console=console, transient=True, expand=True) as bars:
         task = bars.add_task(title, total=None, step="")
         count = 0
 

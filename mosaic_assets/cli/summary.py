@@ -34,7 +34,7 @@ def collect(stage: Stage, progress: Progress) -> dict[str, Any]:
         "auc_by_month": _auc_by_month(stage),
         "incidents": _transitions(read_events(lake, script.monitor)),
         "seconds": progress.done,
-        "trace": as_text(trace_prediction(seams.outbox, request)) if request else "",
+        "trace": as_text(trace_prediction(seams.outbox, request), width=2000) if request else "",
         "predictions_path": lake.path(stage.prediction_tables()[0]) if stage.prediction_tables() else "",
         **progress.facts,
     }  # fmt: skip
@@ -74,7 +74,7 @@ def show(summary: dict[str, Any]) -> None:
     )
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in summary["seconds"].items())
     console.print(f"stations: {seconds}; {sum(summary['seconds'].values()):.0f} s in all\n")
-    console.print(summary["trace"], markup=False, highlight=False)
+    console.print(summary["trace"], markup=False, highlight=False, soft_wrap=True)
     _next(summary)
 
 

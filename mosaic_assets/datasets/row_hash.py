@@ -7,7 +7,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["row_hash"]
+__all__ = ["in_key_order", "row_hash"]
+
+
+def in_key_order(rows: pa.Table, key: Sequence[str]) -> pa.Table:
+    """Returns the rows sorted by ``key``: engines and writers keep orders of their own, a seeded draw needs one order.
+
+    Args:
+        rows: Any Arrow table.
+        key: Columns whose values are unique together.
+    """
+    return rows.take(pc.sort_indices(rows, [(name, "ascending") for name in key]))
 
 
 def row_hash(rows: pa.Table, key: Sequence[str]) -> str:
@@ -20,7 +30,7 @@ def row_hash(rows: pa.Table, key: Sequence[str]) -> str:
     Returns:
         64 hexadecimal digits. NULL differs from every value; all NaN are one value.
     """
-    ordered = rows.take(pc.sort_indices(rows, [(name, "ascending") for name in key]))
+    ordered = in_key_order(rows, key)
     digest = hashlib.sha256(f"{ordered.num_rows}".encode())
     for name in sorted(ordered.column_names):
         column = ordered[name].combine_chunks()

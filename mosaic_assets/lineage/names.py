@@ -17,6 +17,7 @@ __all__ = [
     "endpoint_use",
     "fold_files",
     "landed_file_use",
+    "landed_folder_use",
     "mlflow_namespace",
     "model_version_use",
     "online_use",
@@ -58,10 +59,16 @@ def fold_files(uses: Sequence[DatasetUse], limit: int) -> list[DatasetUse]:
     if len(files) <= limit:
         return list(uses)
     folders = dict.fromkeys(str(Path(use.name).parent) for use in files)
-    return [use for use in uses if not _is_file(use)] + [
-        DatasetUse(files[0].namespace, folder, facets={"datasetType": {"datasetType": "FILE", "subType": "FOLDER"}})
-        for folder in folders
-    ]
+    return [use for use in uses if not _is_file(use)] + [_folder_use(files[0].namespace, folder) for folder in folders]
+
+
+def landed_folder_use(path: Path | str) -> DatasetUse:
+    """Returns the record of a folder that was looked into, where no single file is named."""
+    return _folder_use(*table_dataset(str(path)))
+
+
+def _folder_use(namespace: str, name: str) -> DatasetUse:
+    return DatasetUse(namespace, name, facets={"datasetType": {"datasetType": "FILE", "subType": "FOLDER"}})
 
 
 def _is_file(use: DatasetUse) -> bool:

@@ -6,6 +6,7 @@ up to that version, each of which read other datasets at versions of their own.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from mosaic_assets.lineage.record import DatasetUse, StepEvent
@@ -240,7 +241,10 @@ class _Walk:
                     use.key not in newest or _later(use.version, newest[use.key][1].version)
                 ):
                     newest[use.key] = number, use
-        order = sorted(newest.items(), key=lambda item: (kind_of(item[1][1]) == "file", item[0]))
+        # A run that found nothing new says only which folder it looked into: its files, named by others, say more.
+        told = {str(Path(use.name).parent) for _, use in newest.values() if kind_of(use) == "file"}
+        known = {key: value for key, value in newest.items() if key[1] not in told}
+        order = sorted(known.items(), key=lambda item: (kind_of(item[1][1]) == "file", item[0]))
         return tuple(self.up(key, use.version, number, use) for key, (number, use) in order)
 
     def _naming(self, key: tuple[str, str], *, as_output: bool) -> list[tuple[int, StepEvent]]:

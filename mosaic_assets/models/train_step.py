@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_assets.datasets.manifest import Manifest
+from mosaic_assets.datasets.row_hash import in_key_order
 from mosaic_assets.lineage.names import model_version_use
 from mosaic_assets.models.card import CardFacts
 from mosaic_assets.models.curves import Point
@@ -139,8 +140,8 @@ def train_step(work: Work, declared: Declaration, estimators: EstimatorOf, folde
     """
     lake, registry, table = work.seams.lake, work.seams.registry, f"datasets/{declared.dataset}"
     version = lake.open(table).version()
-    rows = work.read_table(table, version)
     manifest = manifest_of(work.seams.settings.state / "manifests", declared.dataset, version)
+    rows = in_key_order(work.read_table(table, version), manifest.entity_key)
     columns = model_columns(rows.schema, declared.request, declared.service, declared.exclude_columns, declared.columns)
     kept = earlier_settings(registry.versions(declared.name), work.code_version)
     trials = [kept] if kept is not None else proposals(declared.space, declared.num_trials, declared.seed)

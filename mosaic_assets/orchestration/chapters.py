@@ -90,16 +90,17 @@ def _play(stage: Stage, tick: Tick) -> Facts:
     timelines = [Timeline(view, seams.lake.read(view.source), began) for view, _ in service.views if view.online]
     rows = _evenly(stage.request_rows(month), stage.script.requests, dataset.timestamp_field)
     bodies = request_bodies(rows, dataset.request, dataset.timestamp_field, stage.script.request_id)
-    played = play(endpoint.url, bodies, timelines, service, seams.online, on_request=lambda: tick("request"))
     stage.make("log", on_step=tick)
-    logged = seams.lake.num_rows(f"predictions/{stage.script.service}_requests")
+    before = stage.num_logged()  # Bodies are in order of time, so an interrupted play goes on where it stood.
+    played = play(endpoint.url, bodies[before:], timelines, service, seams.online, on_request=lambda: tick("request"))
+    stage.make("log", on_step=tick)
     return {
-        "answers": len(played.answers),
-        "logged": logged,
+        "answers": before + len(played.answers),
+        "logged": stage.num_logged(),
         "rows_pushed": played.num_pushed,
         "p50_ms": round(played.percentile_ms(50), 2),
         "p99_ms": round(played.percentile_ms(99), 2),
-        "request_id": str(played.answers[-1]["request_id"]),
+        "request_id": stage.last_request_id(),
         "example_body": bodies[-1][1],
     }
 

@@ -177,6 +177,19 @@ class Stage:
 
         return feature_service_of(self._tree, self.dataset().feature_service)
 
+    @property
+    def _log(self) -> str:
+        return f"predictions/{self.script.service}_requests"
+
+    def num_logged(self) -> int:
+        """Returns the number of requests in the inference table."""
+        return self.seams.lake.num_rows(self._log) if self.seams.lake.exists(self._log) else 0
+
+    def last_request_id(self) -> str:
+        """Returns the id of the newest request in the inference table."""
+        rows = self.seams.lake.read(self._log, columns=["request_id", "timestamp_ms"]).sort_by("timestamp_ms")
+        return str(rows["request_id"][-1].as_py())
+
     def request_rows(self, month: str) -> pa.Table:
         """Returns everything that could be asked about in a month, by the story's ``requests_sql``."""
         from mosaic_assets.tables.query import tables_in

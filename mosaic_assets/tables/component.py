@@ -57,7 +57,7 @@ class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
 
     def execute(self, work: Work) -> Made:
         """Ingests what has landed since the last run."""
-        from mosaic_assets.lineage.names import landed_file_use
+        from mosaic_assets.lineage.names import landed_file_use, landed_folder_use
         from mosaic_assets.tables.sources.csv_files import read_csv
 
         seams, landing = work.seams, Path(work.seams.settings.landing)
@@ -73,6 +73,8 @@ class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
         )
         for file in report.files:
             work.lineage.reads(landed_file_use(landing / file))
+        if not report.files:
+            work.lineage.reads(landed_folder_use((landing / self.path).parent))
         for file in report.changed:
             work.log.warning("%s changed after it was read; it is not read again.", file)
         if report.version is None:

@@ -10,8 +10,12 @@ from mosaic_resources.settings.settings import Settings
 
 __all__ = ["Engine", "make_engine"]
 
-# Every engine computes in UTC: a session time zone would change what a timestamp literal means.
-COMMON_CONFIG = {"spark.sql.session.timeZone": "UTC"}
+COMMON_CONFIG = {
+    # Every engine computes in UTC: a session time zone would change what a timestamp literal means.
+    "spark.sql.session.timeZone": "UTC",
+    # Without it Spark 4.1+ drops the values of :parameters where Delta's parser is plugged in (delta-io/delta#7640).
+    "spark.sql.legacy.parameterSubstitution.constantsOnly": "true",
+}
 
 
 class Engine(Protocol):

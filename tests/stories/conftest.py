@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,22 +31,54 @@ class Played:
 
     @property
     def seams(self) -> Seams:
-        return Seams(load_settings(ROOT, {"MOSAIC_STATE": str(self.state)}))
+        return Seams(
+            load_settings(ROOT, {name: value for name, value in self.env.items() if name.startswith("MOSAIC_")})
+        )
 
     def mosaic(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sysconfig.get_path("scripts")) / "mosaic"), *arguments]
         return subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=300, check=check)
 
 
-@pytest.fixture(scope="session")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    state = tmp_path_factory.mktemp("story") / "state"
+def play(state: Path, **more: str) -> tuple[list[str], dict[str, str]]:
+    """Returns the command and the environment that play the small story into a state folder."""
     env = {**os.environ, "MOSAIC_STATE": str(state), "DAGSTER_HOME": str(state / "dagster"), "PYTHONUNBUFFERED": "1"}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [sys.executable, "-m", "mosaic_assets.cli", "demo", "--small", "--output", "json"]
+    return [sys.executable, "-m", "mosaic_assets.cli", "demo", "--small", "--output", "json"], {**env, **more}
+
+
+def play_and_kill(state: Path, when: Callable[[], bool]) -> None:
+    """Plays the small story and kills it, with SIGKILL, as soon as a condition holds."""
+    command, env = play(state)
+    with (state.parent / "killed.log").open("ab") as log:
+        child = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 600
+    while not when():
+        assert child.poll() is None, (state.parent / "killed.log").read_text()[-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def play_to_the_end(state: Path, **more: str) -> Played:
+    command, env = play(state, **more)
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return Played(json.loads(done.stdout), state, env)
+
+
+def some_spooled(state: Path) -> bool:
+    return any(file.stat().st_size > 20_000 for file in (state / "spool").rglob("*") if file.is_file())
+
+
+@pytest.fixture(scope="session")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    """The small story, killed while a network trains and again amid the requests, then played to the end."""
+    state = tmp_path_factory.mktemp("story") / "state"
     try:
-        yield Played(json.loads(done.stdout), state, env)
+        play_and_kill(state, lambda: (state / "models").exists())
+        play_and_kill(state, lambda: some_spooled(state))
+        yield play_to_the_end(state)
     finally:
         process.stop(state, "flight_delay")

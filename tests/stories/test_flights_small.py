@@ -47,6 +47,27 @@ def test_raw_rows_are_there_once_and_the_quarantine_holds_rows_as_they_are(story
     assert lake.num_rows("tables/flights") + held.num_rows == raw.num_rows
 
 
+def test_the_kills_left_their_marks_and_doubled_nothing(story):
+    killed = (story.state.parent / "killed.log").read_text()
+    assert "Traceback" not in killed
+    requests = story.seams.lake.read("predictions/flight_delay_requests", columns=["client_request_id", "date"])
+    played = requests.filter(pc.less(requests["date"], "2013-08-01"))["client_request_id"]
+    assert len(set(played.to_pylist())) == len(played) == story.summary["logged"] == 400
+
+
+def test_every_lineage_event_of_the_story_is_valid(story, validate):
+    events = [json.loads(line) for line in (story.state / "openlineage.jsonl").read_text().splitlines()]
+    assert len({event["job"]["name"] for event in events}) > 35
+    for event in events:
+        validate(event)
+        assert event["run"]["facets"]["parent"]["run"]["runId"]
+    ended = [event for event in events if event["eventType"] == "COMPLETE"]
+    without_inputs = {event["job"]["name"] for event in ended if not event["inputs"]}
+    assert without_inputs == {"landing/nycflights13"}
+    runs = [event["run"]["runId"] for event in ended]
+    assert len(runs) == len(set(runs))
+
+
 def test_every_answer_is_in_the_inference_table_once(story):
     logged = story.seams.lake.read("predictions/flight_delay_requests")
     asked = story.summary["answers"] + story.summary["switch_requests"]

@@ -92,7 +92,7 @@ def test_render_text_and_json(outbox: Outbox, story: SimpleNamespace) -> None:
     way = trace_dataset(outbox, "raw/z")
     text = as_text(way)
     assert "table raw/z @ 19" in text
-    assert "file /landing/[03].csv" in text
-    assert "and 9 more files" in text
+    assert "20 files /landing/[00].csv … [19].csv\n" in text
+    assert "─ file /landing/[01].csv" in as_text(trace_dataset(outbox, "raw/z", "1"))
     plain = json.loads(json.dumps(as_dict(way)))
     assert (plain["kind"], plain["version"], len(plain["children"])) == ("table", "19", 20)

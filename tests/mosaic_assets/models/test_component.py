@@ -108,7 +108,9 @@ def seams(tmp_path_factory: pytest.TempPathFactory) -> Seams:
 
 def land(seams: Seams, rows: pa.Table) -> Manifest:
     version = seams.lake.write("datasets/delays", rows, Commit("test"))
-    manifest = fake_manifest("delays", query=str(version), cutoff_utc=CUTOFF.isoformat(), table_version=version)
+    manifest = fake_manifest(
+        "delays", query=str(version), cutoff_utc=CUTOFF.isoformat(), table_version=version, entity_key=("flight_id",)
+    )
     manifest.save(seams.settings.state / "manifests")
     return manifest
 
@@ -118,7 +120,8 @@ def dataset_rows(data: Any) -> pa.Table:
     names = {"delay": "aircraft__delay", "wind": "aircraft__wind"}
     table = rows.rename_columns([names.get(name, name) for name in rows.column_names])
     table = table.append_column("tailnum", pa.array(["N1"] * len(table)))
-    return table.select(["tailnum", "carrier", "late", "aircraft__delay", "aircraft__wind", "split"])
+    table = table.append_column("flight_id", pa.array(range(len(table)), pa.int64()))
+    return table.select(["flight_id", "tailnum", "carrier", "late", "aircraft__delay", "aircraft__wind", "split"])
 
 
 def materialize(
