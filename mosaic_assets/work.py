@@ -57,6 +57,7 @@ class Made:
         preview: First rows, for people.
         metadata: Further metadata by name; plain values, ``Markdown``, ``Link``, or Dagster's own.
         checks: Verdicts of the checks that were declared.
+        address: Where a thing that is no table is.
     """
 
     table: str | None = None
@@ -67,6 +68,7 @@ class Made:
     preview: pa.Table | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     checks: Sequence[CheckOutcome] = ()
+    address: str | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 from pydantic import Field
 
 from mosaic_assets.asset_fields import AssetFields
@@ -153,25 +154,32 @@ class FeatureServiceComponent(AssetFields, dg.Component, dg.Resolvable):
 
     def execute(self, work: Work, service: FeatureService) -> Made:
         """Writes the newest known row of each key to the online store; a row never goes back in time."""
-        from mosaic_assets.features.materialize import materialize
+        from mosaic_assets.features.refresh import refresh
         from mosaic_assets.lineage.names import online_use
 
-        counts = {}
-        for view, _ in service.views:
-            if view.online:
-                rows = known_by(work.read_table(view.source), view, work)
-                counts[view.name] = materialize(work.seams.online, service, view.name, rows)
+        def read_known(view: FeatureView) -> pa.Table:
+            return known_by(work.read_table(view.source), view, work)
+
         address = work.seams.settings.online
+        done = refresh(work.seams.online, service, read_known)
         work.lineage.wrote(online_use(address, service.name, work.run_id, work.asset))
-        return Made(version=work.run_id, metadata={"keys_written": counts, "store": work.seams.settings.online})
+        return Made(
+            version=work.run_id,
+            num_rows=sum(done.views["keys"].to_pylist()),
+            schema=done.schema,
+            columns=done.columns,
+            preview=done.views,
+            metadata={"keys_written": sum(done.views["written"].to_pylist())},
+            address=address,
+        )
 
 
-def known_by(rows: object, view: FeatureView, work: Work) -> object:
+def known_by(rows: pa.Table, view: FeatureView, work: Work) -> pa.Table:
     """Returns the rows that are known at the step's time."""
     from mosaic_assets.features.historical import known_times
 
-    _, known = known_times(view, rows)  # type: ignore[arg-type]
-    return rows.filter(known <= int(work.now_utc.timestamp() * 1_000_000))  # type: ignore[attr-defined]
+    _, known = known_times(view, rows)
+    return rows.filter(known <= int(work.now_utc.timestamp() * 1_000_000))
 
 
 def feature_service(context: dg.ComponentLoadContext, name: str) -> FeatureService:

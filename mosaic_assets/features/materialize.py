@@ -17,13 +17,13 @@ from mosaic_resources.online.contract import OnlineStore
 from mosaic_resources.online.keys import encode_keys
 from mosaic_resources.online.layout import BlobLayout, FieldLayout, ViewLayout
 
-__all__ = ["get_online_features", "layouts", "materialize", "push", "ttl_us"]
+__all__ = ["ARROW_TYPES", "get_online_features", "layouts", "materialize", "push", "ttl_us"]
 
 # Entities for each transaction: enough to be quick, few enough that the pages of one fit in memory.
 KEYS_PER_WRITE = 200_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Ints = npt.NDArray[np.int64]
-ONLINE: Mapping[str, pa.DataType] = {
+ARROW_TYPES: Mapping[str, pa.DataType] = {
     "int64": pa.int64(),
     "float64": pa.float64(),
     "bool": pa.bool_(),
@@ -168,7 +168,7 @@ def _newest(code: Ints, event: Ints, known: Ints) -> Ints:
 
 def _stored_values(field: Field, column: pa.ChunkedArray, view: str) -> npt.NDArray[Any]:
     try:
-        cast = pc.cast(column.combine_chunks(), ONLINE[field.dtype])
+        cast = pc.cast(column.combine_chunks(), ARROW_TYPES[field.dtype])
     except pa.ArrowInvalid as exc:
         raise UserError(
             f"Feature '{field.name}' is {column.type}, not {field.dtype}: {exc}.",
@@ -193,7 +193,7 @@ def _key_values(column: pa.ChunkedArray) -> list[Any]:
 
 
 def _arrow(field: Field, column: Column) -> pa.Array:
-    kind = ONLINE[field.dtype]
+    kind = ARROW_TYPES[field.dtype]
     values = column.values.tolist() if field.dtype == "string" else column.values
     # A mask, not from_pandas: a NaN stays a NaN.
     return pa.array(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from mosaic_assets.datasets.manifest import Manifest
 from mosaic_assets.datasets.row_hash import in_key_order
 from mosaic_assets.lineage.names import model_version_use
@@ -170,7 +172,7 @@ def train_step(work: Work, declared: Declaration, estimators: EstimatorOf, folde
             promotable=declared.promotable,
         )
     _record(work, published, model, manifest)
-    return _made(work, published, model, manifest, declared)
+    return _made(work, published, model, manifest, declared, rows)
 
 
 def _request(work: Work, declared: Declaration, manifest: Manifest, version: int, num_rows: int) -> RunRequest:
@@ -196,7 +198,9 @@ def _record(work: Work, published: Published, model: FittedModel, manifest: Mani
     work.lineage.wrote(use)
 
 
-def _made(work: Work, published: Published, model: FittedModel, manifest: Manifest, declared: Declaration) -> Made:
+def _made(
+    work: Work, published: Published, model: FittedModel, manifest: Manifest, declared: Declaration, rows: pa.Table
+) -> Made:
     version, verdict = published.version, published.verdict
     shown = {name: Markdown(as_markdown(png, name)) for name, png in published.plots.items()}
     metadata: dict[str, Any] = {
@@ -220,4 +224,14 @@ def _made(work: Work, published: Published, model: FittedModel, manifest: Manife
     passed = verdict.passed if verdict else published.alias is not None
     text = str(verdict) if verdict else "Not measured: the comparison with the champion on later labels decides."
     checks = [CheckOutcome("validation_thresholds", passed, text, blocking=True)] if declared.promotable else []
-    return Made(version=version.version, metadata=metadata, checks=checks)
+    inputs, table = model.encoding.columns, f"datasets/{declared.dataset}"
+    return Made(
+        version=version.version,
+        num_rows=rows.num_rows,
+        schema=pa.schema([*(rows.schema.field(name) for name in inputs), ("probability", pa.float64())]),
+        columns={"probability": [(table, name) for name in inputs]},
+        preview=rows.select([*inputs, declared.label]),
+        metadata=metadata,
+        checks=checks,
+        address=version.uri,
+    )

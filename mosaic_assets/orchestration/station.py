@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,7 +55,7 @@ def station(
         deps=[dg.AssetKey(dep.split("/")) for dep in deps],
         description=fields.description,
         owners=list(fields.owners) or None,
-        tags=dict(fields.tags),
+        tags={"mosaic/station": station_name, **fields.tags},
         group_name=fields.group_name or station_name,
         kinds=set([*kinds, *fields.kinds][:3]),
         metadata={**(metadata or {}), **fields.metadata},
@@ -67,7 +68,7 @@ def station(
     )
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
         with asset_step(context, code_version) as work:
-            made = run(work)
+            made = _completed(run(work), work.seams)
             _record_output(work, made)
         return materialize_result(made, work.seams)
 
@@ -118,14 +119,30 @@ def _window(context: dg.AssetExecutionContext, partitions: Sequence[str]) -> tup
     return window.start.astimezone(UTC), window.end.astimezone(UTC)
 
 
+def _completed(made: Made, seams: Seams) -> Made:
+    """Returns what was made, with what the table itself says where the step did not: rows, schema, first rows."""
+    if made.table is None or not isinstance(made.version, int):
+        return made
+    lake, table, version = seams.lake, made.table, made.version
+    return replace(
+        made,
+        num_rows=lake.num_rows(table, version) if made.num_rows is None else made.num_rows,
+        schema=lake.schema(table, version) if made.schema is None else made.schema,
+        preview=lake.head(table, PREVIEW_ROWS, version) if made.preview is None else made.preview,
+    )
+
+
 def _record_output(work: Work, made: Made) -> None:
     if made.table is None:
         return
-    uri = work.seams.lake.uri(made.table)
+    lake = work.seams.lake
+    uri = lake.uri(made.table)
     version = made.version if isinstance(made.version, int) else None
+    read = {use.asset_key for use in work.lineage.inputs}  # Landed files stand in Dagster's lineage alone.
     columns = {
-        column: [(work.seams.lake.uri(table), name) for table, name in sources]
+        column: told
         for column, sources in (made.columns or {}).items()
+        if (told := [(lake.uri(table), name) for table, name in sources if table in read])
     }
     work.lineage.wrote(table_use(uri, made.table, version, made.schema, made.num_rows), columns=columns)
     for check in made.checks:
@@ -141,6 +158,8 @@ def materialize_result(made: Made, seams: Seams) -> dg.MaterializeResult[Any]:
             "dagster/uri": seams.lake.uri(made.table),
             "delta_version": made.version,
         }
+    elif made.address is not None:
+        metadata["dagster/uri"] = made.address
     if made.num_rows is not None:
         metadata["dagster/row_count"] = made.num_rows
     if made.schema is not None:

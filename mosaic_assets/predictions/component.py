@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchPredictionComponent", "InferenceTableComponent"]
 
-PREVIEW_ROWS = 5
-
 
 class InferenceTableComponent(AssetFields, dg.Component, dg.Resolvable):
     """What a service was asked and what it answered, each request once; drained from the endpoint's log."""
@@ -149,7 +147,7 @@ class BatchPredictionComponent(AssetFields, dg.Component, dg.Resolvable):
             evolve=True,  # A view that gained a feature; months that were scored before read as NULL there.
         )
         return Made(
-            self.key, version, lake.num_rows(self.key, version), scored.schema, columns, scored.slice(0, PREVIEW_ROWS),
+            self.key, version, lake.num_rows(self.key, version), scored.schema, columns, scored,
             metadata={
                 "rows_written": scored.num_rows,
                 "model_versions": ", ".join(by_version),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import dagster as dg
+import pyarrow as pa
 from pydantic import Field
 
 from mosaic_assets.asset_fields import AssetFields
@@ -17,6 +18,8 @@ from mosaic_assets.orchestration.station import station
 from mosaic_assets.work import Made, Work, code_hash
 
 __all__ = ["ServiceComponent"]
+
+ANSWER = (("probability", pa.float64()), ("label", pa.int64()))
 
 
 class ServiceComponent(AssetFields, dg.Component, dg.Resolvable):
@@ -57,6 +60,7 @@ class ServiceComponent(AssetFields, dg.Component, dg.Resolvable):
 
     def execute(self, work: Work, dataset: DatasetComponent, service: FeatureService) -> Made:
         """Builds the Bento and makes it the one that answers."""
+        from mosaic_assets.features.materialize import ARROW_TYPES
         from mosaic_assets.lineage.names import bento_use, endpoint_use, model_version_use
         from mosaic_assets.services.build import build_service, service_lock
         from mosaic_assets.services.champion import aliased_model, on_demand_file
@@ -96,6 +100,10 @@ class ServiceComponent(AssetFields, dg.Component, dg.Resolvable):
             work.lineage.wrote(endpoint_use(self.name, running.url, built.tag, identity.version, asset_key=work.asset))
         return Made(
             version=built.tag,
+            schema=pa.schema([*((name, ARROW_TYPES[kind]) for name, kind in dataset.request.items()), *ANSWER]),
+            columns={name: [(f"online/{service.name}", column) for column in service.columns] for name, _ in ANSWER},
+            preview=pa.table({"request": list(dataset.request), "type": list(dataset.request.values())}),
+            address=str(built.path),
             metadata={
                 "bento_tag": built.tag,
                 "bento": dg.MetadataValue.path(str(built.path)),

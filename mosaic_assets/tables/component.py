@@ -82,8 +82,7 @@ class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
         return Made(
             table=self.key,
             version=report.version,
-            num_rows=seams.lake.num_rows(self.key),
-            schema=seams.lake.schema(self.key),
+            columns={name: [(dep, name) for dep in self.deps] for name in self.columns} if self.deps else None,
             metadata={
                 "new_files": len(report.files),
                 "new_rows": report.num_rows,

@@ -91,6 +91,10 @@ class Lake:
         rows = handle.to_pyarrow_table(columns=list(columns) if columns else None, filters=filters)
         return canonical(rows, name)
 
+    def head(self, name: str, num_rows: int, version: int | None = None) -> pa.Table:
+        """Returns the first rows of a version as they lie in its files, reading no more of them than it must."""
+        return canonical(self.open(name, version).to_pyarrow_dataset().head(num_rows), name)
+
     def write(
         self,
         name: str,

@@ -12,13 +12,15 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from mosaic_assets.lineage.names import landed_file_use
-from mosaic_assets.orchestration.station import asset_step
+from mosaic_assets.orchestration.station import asset_step, materialize_result
+from mosaic_assets.work import Made
 from mosaic_resources.errors import missing_extra
 
 MONTHS = dg.TimeWindowPartitionsDefinition(start="2013-01", end="2014-01", fmt="%Y-%m", cron_schedule="0 0 1 * *")
 KEY = ["year", "month", "day", "carrier", "flight", "origin", "sched_dep_time"]
 DEPARTURE = ["dep_time", "dep_delay", "sched_arr_time", "tailnum", "dest", "distance"]
 ARRIVAL = ["arr_time", "arr_delay", "air_time"]
+MONTHLY = ["flights", "arrivals", "weather"]
 ONCE = ["planes", "airports", "airlines"]
 
 
@@ -28,6 +30,7 @@ ONCE = ["planes", "airports", "airlines"]
     backfill_policy=dg.BackfillPolicy.single_run(),
     group_name="landing",
     kinds={"csv"},
+    tags={"mosaic/station": "landing"},
     owners=["team:flights"],
     description="Flights, arrivals and weather of one month as CSV files; planes, airports and airlines once.",
     required_resource_keys={"mosaic"},
@@ -36,12 +39,17 @@ def nycflights13(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # 
     """Lands the months of this run."""
     with asset_step(context) as work:
         folder = Path(work.seams.settings.landing)
-        num_rows = 0
-        for month in work.partitions:
-            num_rows += land(folder, month)
-            for kind in ("flights", "arrivals", "weather"):
-                work.lineage.wrote(landed_file_use(folder / kind / f"{month}.csv"))
-    return dg.MaterializeResult(metadata={"dagster/row_count": num_rows, "folder": str(folder)})
+        num_rows = sum(land(folder, month) for month in work.partitions)
+        files = [folder / kind / f"{month}.csv" for kind in MONTHLY for month in work.partitions]
+        for file in files:
+            work.lineage.wrote(landed_file_use(file))
+        made = Made(
+            num_rows=num_rows,
+            schema=pa.schema([(name, pa.string()) for name in _columns(folder, work.partitions[-1])]),
+            preview=pa.table({"file": [str(file.relative_to(folder)) for file in files]}),
+            address=folder.as_uri(),
+        )
+        return materialize_result(made, work.seams)
 
 
 def land(folder: Path, month: str, one_in: int | None = None) -> int:
@@ -65,6 +73,12 @@ def land(folder: Path, month: str, one_in: int | None = None) -> int:
     _write(folder / "arrivals" / f"{month}.csv", flights.select(KEY + ARRIVAL))
     _write(folder / "weather" / f"{month}.csv", _of_month(weather, month))
     return int(flights.num_rows)
+
+
+def _columns(folder: Path, month: str) -> list[str]:
+    """Returns the columns of all kinds of files, each name once."""
+    files = [folder / kind / f"{month}.csv" for kind in MONTHLY] + [folder / name / f"{name}.csv" for name in ONCE]
+    return list(dict.fromkeys(name for file in files for name in file.open().readline().strip().split(",")))
 
 
 def _package_data() -> Path:
