@@ -113,5 +113,33 @@ def test_the_new_project_is_checked_materialized_launched_and_traced(bare):
     assert "2024-01.csv" in bare.run("mosaic", "trace", "asset", "features/station_trips")
 
 
+def test_every_type_of_ours_scaffolds_into_yaml_that_dg_accepts(bare):
+    definitions = bare.project / "my_project" / "defs"
+    bare.run("dg", "scaffold", "defs", "mosaic_assets.tables.SourceTableComponent", "first/flights")
+    assert (definitions / "first" / "flights" / "defs.yaml").is_file()
+    shutil.rmtree(definitions / "first")
+    # The other types by the same command, in one process.
+    code = (
+        "from dagster_dg_cli.cli import cli\n"
+        f"for kind in {sorted(OURS)}:\n"
+        "    path = 'story/' + kind.rpartition('.')[2]\n"
+        "    cli.main(['scaffold', 'defs', kind, path], standalone_mode=False)\n"
+    )
+    bare.run("python", "-c", code)
+    assert len(list((definitions / "story").rglob("defs.yaml"))) == len(OURS)
+    assert "All component YAML validated" in bare.run("dg", "check", "yaml")
+    said = bare.run("mosaic", "validate", exit_code=1)
+    assert "There is no dbt project here" in said, said
+    shutil.rmtree(definitions / "story" / "DbtTablesComponent")
+    assert "All definitions loaded" in bare.run("dg", "check", "defs")
+    assert bare.told("mosaic", "validate", "--output", "json") == []
+
+
 def test_a_missing_extra_is_named(bare):
     assert "Install 'mosaic-assets[ui]'" in bare.run("mosaic", "up", exit_code=2)
+    shutil.copytree(ROOT / "dbt_project", bare.project / "dbt_project", ignore=shutil.ignore_patterns("target", ".*"))
+    declared = bare.project / "my_project" / "defs" / "dbt" / "defs.yaml"
+    declared.parent.mkdir()
+    declared.write_text("type: mosaic_assets.tables.DbtTablesComponent\nattributes: {}\n")
+    assert "Install 'mosaic-assets[sql]'" in bare.run("mosaic", "validate", exit_code=1)
+    shutil.rmtree(declared.parent)
