@@ -8,11 +8,14 @@ import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mosaic_resources.settings.clock import set_simulated_clock
 
 from .conftest import ROOT
 
@@ -24,6 +27,11 @@ ROOMS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-p
     "dagster_dg_cli.registry_modules"
 ]
 OURS = {f"{room}.{name}" for room in ROOMS.values() for name in import_module(room).__all__}
+
+FLIGHTS = """flight_id,aircraft,departs_at,arrived_at,delay_minutes
+a1,N1,2023-12-01T08:00:00,2023-12-01T10:20:00,20
+a2,N2,2024-01-02T09:00:00,2024-01-02T11:40:00,40
+"""
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -143,3 +151,10 @@ def test_a_missing_extra_is_named(bare):
     declared.write_text("type: mosaic_assets.tables.DbtTablesComponent\nattributes: {}\n")
     assert "Install 'mosaic-assets[sql]'" in bare.run("mosaic", "validate", exit_code=1)
     shutil.rmtree(declared.parent)
+    # The story of the test above, as far as its dataset; a model needs more than the base.
+    set_simulated_clock(bare.project / ".mosaic", datetime(2024, 2, 1, tzinfo=UTC))
+    (bare.project / "landing" / "flights").mkdir()
+    (bare.project / "landing" / "flights" / "1.csv").write_text(FLIGHTS)
+    keys = ["raw/flights", "tables/flights", "features/aircraft", "datasets/flight_delays"]
+    bare.run("mosaic", "materialize", *keys)
+    assert "Install 'mosaic-assets[train]'" in bare.run("mosaic", "materialize", "models/flight_delay", exit_code=2)
