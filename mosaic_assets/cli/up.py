@@ -23,7 +23,13 @@ def up(
         from mosaic_assets.orchestration.home import dagster_home
         from mosaic_assets.orchestration.processes import free_port, process_group
         from mosaic_assets.orchestration.run import definitions_module
-        from mosaic_assets.orchestration.servers import start_code_server, start_daemon, start_mlflow, start_webserver
+        from mosaic_assets.orchestration.servers import (
+            script,
+            start_code_server,
+            start_daemon,
+            start_mlflow,
+            start_webserver,
+        )
         from mosaic_assets.services.endpoints import built_services, start_built
         from mosaic_resources.bentos import process
         from mosaic_resources.settings.settings import load_settings
@@ -31,6 +37,7 @@ def up(
         root = root_of(project)
         settings = load_settings(root)
         env = {"DAGSTER_HOME": str(dagster_home(settings.state))}
+        script("dagster-webserver")  # What is missing is told before anything starts.
         started = []
         with process_group(settings.state / "logs", env) as group:
             try:

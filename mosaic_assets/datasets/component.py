@@ -35,16 +35,21 @@ class DatasetComponent(AssetFields, dg.Component, dg.Resolvable):
     """Labels joined with features as they were known at each row's time, pinned by a manifest."""
 
     name: str = Field(description="Name of the dataset.", examples=["flight_delays"])
-    sql: str = Field(description="SQL file of the entity table: keys, times, label.")
-    feature_service: str = Field(description="Features, by the service's name.")
-    entity_key: Sequence[str] = Field(description="Columns that identify a row.")
+    sql: str = Field(description="SQL file of the entity table: keys, times, label.", examples=["labels.sql"])
+    feature_service: str = Field(description="Features, by the service's name.", examples=["flight_delay"])
+    entity_key: Sequence[str] = Field(description="Columns that identify a row.", examples=[["flight_id"]])
     timestamp_field: str = Field(description="Time that a row looks from.", examples=["asked_at"])
-    label: str = Field(description="Label column.")
-    label_known_field: str = Field(description="Column that says when the label became known.")
-    request: Mapping[str, str] = Field(
-        description="What a request holds: column → string, int64, float64 or timestamp."
+    label: str = Field(description="Label column.", examples=["late"])
+    label_known_field: str = Field(
+        description="Column that says when the label became known.", examples=["label_known_ts"]
     )
-    on_demand: str | None = Field(None, description="Python file with def features(request).")
+    request: Mapping[str, str] = Field(
+        description="What a request holds: column → string, int64, float64 or timestamp.",
+        examples=[{"aircraft": "string", "departs_at": "timestamp"}],
+    )
+    on_demand: str | None = Field(
+        None, description="Python file with def features(request).", examples=["on_demand.py"]
+    )
     split: SplitFields = Field(SplitFields.model_validate({}), description="What is held out.")
 
     @property

@@ -13,6 +13,7 @@ from mosaic_assets.catalogue import declared, reference, where
 from mosaic_assets.features.declarations import check_rows, duration, fields_of
 from mosaic_assets.features.views import Entity, FeatureRef, FeatureService, FeatureView
 from mosaic_assets.orchestration.station import station
+from mosaic_assets.scaffolder import DeclarationScaffolder
 from mosaic_assets.tables.query import pin, read_text, run_query, tables_in
 from mosaic_assets.work import Made, Work, code_hash
 from mosaic_resources.engine.session import engine_errors
@@ -27,12 +28,13 @@ __all__ = [
 ]
 
 
+@dg.scaffold_with(DeclarationScaffolder)
 class EntityComponent(dg.Component, dg.Model, dg.Resolvable):
     """A thing that features describe, found by its join keys."""
 
     name: str = Field(description="Name of the entity.", examples=["aircraft"])
-    join_keys: Sequence[str] = Field(description="Columns that identify it.", examples=[["vehicle_id"]])
-    description: str | None = Field(None, description="What it is.")
+    join_keys: Sequence[str] = Field(description="Columns that identify it.", examples=[["aircraft"]])
+    description: str | None = Field(None, description="What it is.", examples=["An aircraft, by its tail number."])
 
     def entity(self) -> Entity:
         """Returns the entity."""
@@ -46,14 +48,20 @@ class EntityComponent(dg.Component, dg.Model, dg.Resolvable):
 class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
     """Features of one or more entities, with an event time and a known time."""
 
+    scaffolded = ("known_delay",)
+
     name: str = Field(description="Name of the view.", examples=["aircraft"])
-    entities: Sequence[str] = Field(description="Entities that the rows describe, by name.")
-    sql: str = Field(description="SQL file beside this YAML; tables are written folder.table.")
+    entities: Sequence[str] = Field(description="Entities that the rows describe, by name.", examples=[["aircraft"]])
+    sql: str = Field(
+        description="SQL file beside this YAML; tables are written folder.table.", examples=["aircraft.sql"]
+    )
     features: Mapping[str, str] = Field(
-        description="Feature → int64, float64, bool, timestamp or string(width).", alias="schema"
+        description="Feature → int64, float64, bool, timestamp or string(width).",
+        examples=[{"delay_minutes": "float64"}],
+        alias="schema",
     )
     timestamp_field: str = Field("event_ts", description="Column of the event time.")
-    created_timestamp_column: str | None = Field(None, description="Column of the known time.")
+    created_timestamp_column: str | None = Field(None, description="Column of the known time.", examples=["known_ts"])
     known_delay: str | None = Field(
         None, description="Time until an event is known, where no column says it.", examples=["1h"]
     )
@@ -135,7 +143,7 @@ class FeatureServiceComponent(AssetFields, dg.Component, dg.Resolvable):
     """The features that one model uses; the asset keeps them in the online store."""
 
     name: str = Field(description="Name of the service.", examples=["flight_delay"])
-    features: Sequence[str] = Field(description="view:feature, or view:* for all of a view.")
+    features: Sequence[str] = Field(description="view:feature, or view:* for all of a view.", examples=[["aircraft:*"]])
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset that materializes the online views of this service."""

@@ -63,9 +63,11 @@ class ModelComponent(AssetFields, dg.Component, dg.Resolvable):
     dataset: str = Field(description="Dataset, by name.", examples=["flight_delays"])
     columns: Sequence[str] = Field((), description="Columns to read; default: all that a request can provide.")
     exclude_columns: Sequence[str] = Field(
-        (), description="Columns not to read, such as keys.", examples=[["vehicle_id"]]
+        (), description="Columns not to read, such as keys.", examples=[["aircraft"]]
     )
-    network_file: str | None = Field(None, description="Python file with def network(spec, **network).")
+    network_file: str | None = Field(
+        None, description="Python file with def network(spec, **network).", examples=["network.py"]
+    )
     network: Mapping[str, Any] = Field({}, description="Arguments of the network.", examples=[{"hidden": [128, 64]}])
     max_duration: str = Field("4ep", description="How long to train: 4ep, 1000ba.")
     batch_size: int = Field(1024, ge=1, description="Rows of a batch.")

@@ -85,31 +85,51 @@ class RetrainingFields(dg.Model, dg.Resolvable):
 class MonitorComponent(AssetFields, dg.Component, dg.Resolvable):
     """Watches a table for drift against the champion's training rows, and for the quality of its predictions."""
 
+    scaffolded = ("timestamp_col",)
+
     name: str = Field(description="Name of the monitor.", examples=["flight_delay"])
     table_name: str = Field(description="Table to watch; holds the features.", examples=["predictions/flight_delay"])
     profile_type: Literal["snapshot", "time_series", "inference_log"] = Field(
         "inference_log", description="snapshot: all rows are of now. inference_log: predictions, with quality."
     )
-    timestamp_col: str | None = Field(None, description="Time of a row; needed except for a snapshot.")
+    timestamp_col: str | None = Field(
+        None, description="Time of a row; needed except for a snapshot.", examples=["asked_at"]
+    )
     granularities: Sequence[str] = Field(("1 day", "1 month"), description=f"Of {', '.join(GRANULARITIES)}.")
     columns: Sequence[str] = Field((), description="Columns to watch; default: all numbers and texts.")
-    exclude_columns: Sequence[str] = Field((), description="Columns not to watch, such as keys.")
-    slicing_exprs: Sequence[str] = Field((), description="Columns each value of which is profiled apart.")
+    exclude_columns: Sequence[str] = Field(
+        (), description="Columns not to watch, such as keys.", examples=[["flight_id"]]
+    )
+    slicing_exprs: Sequence[str] = Field(
+        (), description="Columns each value of which is profiled apart.", examples=[["carrier"]]
+    )
     problem_type: Literal["classification"] = Field("classification", description="What is predicted.")
-    prediction_col: str | None = Field(None, description="Probability of the positive class.")
-    model_id_col: str | None = Field(None, description="Column of the model version.")
-    label_col: str | None = Field(None, description="Column of the label.")
-    label_table_name: str | None = Field(None, description="Table of late labels; default: the watched table.")
-    label_known_col: str | None = Field(None, description="When a label became known; only labels known by now count.")
-    entity_key: Sequence[str] = Field((), description="Columns that predictions and labels share.")
+    prediction_col: str | None = Field(None, description="Probability of the positive class.", examples=["probability"])
+    model_id_col: str | None = Field(None, description="Column of the model version.", examples=["model_version"])
+    label_col: str | None = Field(None, description="Column of the label.", examples=["late"])
+    label_table_name: str | None = Field(
+        None, description="Table of late labels; default: the watched table.", examples=["tables/outcomes"]
+    )
+    label_known_col: str | None = Field(
+        None, description="When a label became known; only labels known by now count.", examples=["label_known_ts"]
+    )
+    entity_key: Sequence[str] = Field(
+        (), description="Columns that predictions and labels share.", examples=[["flight_id"]]
+    )
     min_labelled_rows: int = Field(200, ge=1, description="Windows with fewer known labels have no quality yet.")
     baseline_table_name: str = Field(description="Table of the training rows.", examples=["datasets/flight_delays"])
     baseline_timestamp_col: str | None = Field(None, description="Time of a training row; default: timestamp_col.")
     baseline_splits: Sequence[str] = Field(("train", "validation"), description="Values of 'split' that were learnt.")
     registered_model_name: str | None = Field(
-        None, description="Model whose champion's dataset is the baseline; default: the table's newest version."
+        None,
+        description="Model whose champion's dataset is the baseline; default: the table's newest version.",
+        examples=["flight_delay"],
     )
-    deps: Sequence[str] = Field((), description="Further assets that move the baseline, such as the model's promotion.")
+    deps: Sequence[str] = Field(
+        (),
+        description="Further assets that move the baseline, such as the model's promotion.",
+        examples=[["monitors/flight_delay_decision"]],
+    )
     incident: IncidentFields = Field(default_factory=_defaults, description="When drift is an incident.")
     retraining: RetrainingFields | None = Field(None, description="What an incident sets off.")
 

@@ -12,9 +12,12 @@ import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from mosaic_assets.orchestration.home import dagster_home
-from mosaic_resources.errors import MosaicError, UnknownNameError
+from mosaic_resources.errors import DependencyError, InternalError, MosaicError, UnknownNameError, UserError
 
 __all__ = ["definitions_module", "instance_of", "load_definitions", "materialize"]
+
+# Who must act is told by the kind of what the step raised, of which Dagster keeps the name.
+KINDS = {kind.__name__: kind for kind in (DependencyError, InternalError, UserError)}
 
 
 def definitions_module(project_root: Path) -> str:
@@ -64,7 +67,7 @@ def materialize(
 
     Raises:
         UnknownNameError: A key is not an asset of the project.
-        MosaicError: What the first failed step raised, as it was.
+        MosaicError: What the first failed step raised, of the same kind.
     """
     graph = defs.resolve_asset_graph()
     known = {key.to_user_string() for key in graph.executable_asset_keys}
@@ -98,5 +101,6 @@ def _raise_first_failure(result: dg.ExecuteInProcessResult) -> None:
             error = failure.user_failure_data or failure.error
             cause = getattr(failure.error, "cause", None) or failure.error
             message = getattr(cause, "message", None) or str(error)
-            raise MosaicError(message.strip().split(": ", 1)[-1], where=event.step_key)
+            kind = KINDS.get(getattr(cause, "cls_name", None) or "", MosaicError)
+            raise kind(message.strip().split(": ", 1)[-1], where=event.step_key)
     raise MosaicError("The run failed before its first step.", where=result.run_id)

@@ -9,13 +9,23 @@ import yaml
 from mosaic_assets.orchestration.home import dagster_home
 from mosaic_assets.orchestration.processes import Processes, free_port, http_ready
 from mosaic_resources.engine.connect import reachable
+from mosaic_resources.errors import missing_extra
 
 __all__ = ["script", "start_code_server", "start_daemon", "start_mlflow", "start_webserver"]
 
+EXTRAS = {"dagster-webserver": "ui", "mlflow": "train"}
+
 
 def script(name: str) -> str:
-    """Returns the path of a console script of this environment."""
-    return str(Path(sysconfig.get_path("scripts")) / name)
+    """Returns the path of a console script of this environment.
+
+    Raises:
+        DependencyError: The extra that brings it is not installed.
+    """
+    file = Path(sysconfig.get_path("scripts")) / name
+    if not file.exists():
+        raise missing_extra(name, EXTRAS[name])
+    return str(file)
 
 
 def start_code_server(group: Processes, project_root: Path, state: Path, module: str) -> Path:

@@ -14,6 +14,7 @@ from mosaic_assets.lineage.record import StepIdentity
 from mosaic_assets.lineage.step import step
 from mosaic_assets.work import CheckOutcome, Link, Made, Markdown, Work, table_use
 from mosaic_resources.delta.schema import schema_rows
+from mosaic_resources.errors import extras_named
 from mosaic_resources.seams import Seams
 from mosaic_resources.settings.clock import now_utc
 
@@ -105,7 +106,7 @@ def asset_step(context: dg.AssetExecutionContext, code_version: str = "") -> Ite
         job_name=context.job_name,
     )
     now = now_utc(seams.settings.state)
-    with step(identity, seams.outbox, clock=lambda: datetime.now(UTC)) as record:
+    with step(identity, seams.outbox, clock=lambda: datetime.now(UTC)) as record, extras_named():
         record.engine(*seams.engine_name)
         yield Work(
             seams, record, identity.asset_key, context.run.run_id, partitions, window, code_version, now, context.log

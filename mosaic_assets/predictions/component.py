@@ -79,10 +79,17 @@ class InferenceTableComponent(AssetFields, dg.Component, dg.Resolvable):
 class BatchPredictionComponent(AssetFields, dg.Component, dg.Resolvable):
     """Predictions for the rows of a query, partition by partition, with the features they were made from."""
 
+    scaffolded = ("partitions_def", "deps")
+
     name: str = Field(description="Name of the table.", examples=["flight_delay"])
-    sql: str = Field(description="SQL file of the rows to score: keys, time, request columns, partition column.")
+    sql: str = Field(
+        description="SQL file of the rows to score: keys, time, request columns, partition column.",
+        examples=["flights.sql"],
+    )
     partition_by: str = Field(description="Column that holds the partition's key.", examples=["month"])
-    dataset: str = Field(description="Dataset of the model, by name; it says which columns a row needs.")
+    dataset: str = Field(
+        description="Dataset of the model, by name; it says which columns a row needs.", examples=["flight_delays"]
+    )
     registered_model_name: str = Field(description="Name of the model in the registry.", examples=["flight_delay"])
     versions: Sequence[Literal["champion", "challenger", "newest"]] = Field(
         ("champion",),

@@ -25,8 +25,12 @@ ANSWER = (("probability", pa.float64()), ("label", pa.int64()))
 class ServiceComponent(AssetFields, dg.Component, dg.Resolvable):
     """A Bento of the model that an alias names; an endpoint that runs switches to it without a failed request."""
 
+    scaffolded = ("deps",)
+
     name: str = Field(description="Name of the service.", examples=["flight_delay"])
-    dataset: str = Field(description="Dataset of the model, by name; it says what a request holds.")
+    dataset: str = Field(
+        description="Dataset of the model, by name; it says what a request holds.", examples=["flight_delays"]
+    )
     registered_model_name: str = Field(description="Name of the model in the registry.", examples=["flight_delay"])
     alias: Literal["champion", "challenger"] = Field("champion", description="Which of its versions answers.")
     on_log_failure: Literal["refuse", "answer"] = Field(

@@ -31,11 +31,20 @@ class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
     key: str = Field(description="Asset key and table name.", examples=["raw/flights"])
     path: str = Field(description="Files, relative to the landing folder.", examples=["flights/*.csv"])
     columns: Mapping[str, str] = Field(
-        description="Column → type: string, bigint, int, double, boolean, date, timestamp."
+        description="Column → type: string, bigint, int, double, boolean, date, timestamp.",
+        examples=[
+            {
+                "flight_id": "string",
+                "aircraft": "string",
+                "departs_at": "timestamp",
+                "arrived_at": "timestamp",
+                "delay_minutes": "double",
+            }
+        ],
     )
     null_values: Sequence[str] = Field(("", "NA"), description="Texts that mean NULL.")
     rescued_data_column: str = Field("_rescued_data", description="Column for what does not fit.")
-    deps: Sequence[str] = Field((), description="Assets that land the files.")
+    deps: Sequence[str] = Field((), description="Assets that land the files.", examples=[["landing/flights"]])
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset of the raw table."""
@@ -95,9 +104,13 @@ class TransformFields(AssetFields):
     """What tables made by a transform share."""
 
     key: str = Field(description="Asset key and table name.", examples=["tables/flights"])
-    partition_by: str | None = Field(None, description="Column whose values are the partition keys.")
+    partition_by: str | None = Field(
+        None, description="Column whose values are the partition keys.", examples=["month"]
+    )
     expectations: Mapping[str, Mapping[str, str]] = Field(
-        {}, description="expect, expect_or_drop, expect_or_quarantine, expect_or_fail → rule name → SQL."
+        {},
+        description="expect, expect_or_drop, expect_or_quarantine, expect_or_fail → rule name → SQL.",
+        examples=[{"expect_or_quarantine": {"has_an_aircraft": "aircraft is not null"}}],
     )
 
     def rules(self, place: str) -> list[Rule]:
@@ -126,7 +139,7 @@ def _check_specs(key: str, rules: Sequence[Rule]) -> list[dg.AssetCheckSpec]:
 class SqlTableComponent(TransformFields, dg.Component, dg.Resolvable):
     """A table made by one Spark SQL query; tables are written ``folder.table`` and become its upstreams."""
 
-    sql: str = Field(description="SQL file beside this YAML.", examples=["tables/flights.sql"])
+    sql: str = Field(description="SQL file beside this YAML.", examples=["flights.sql"])
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset, whose upstreams are the tables that the query names."""
@@ -155,8 +168,13 @@ class SqlTableComponent(TransformFields, dg.Component, dg.Resolvable):
 class PySparkTableComponent(TransformFields, dg.Component, dg.Resolvable):
     """A table made by ``transform(tables, window)`` in a Python file, over PySpark data frames."""
 
-    python: str = Field(description="Python file beside this YAML with def transform(tables, window).")
-    inputs: Sequence[str] = Field(description="Tables that the function is given, by key.")
+    key: str = Field(description="Asset key and table name.", examples=["tables/legs"])
+    python: str = Field(
+        description="Python file beside this YAML with def transform(tables, window).", examples=["legs.py"]
+    )
+    inputs: Sequence[str] = Field(
+        description="Tables that the function is given, by key.", examples=[["tables/flights"]]
+    )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset, whose upstreams are the inputs."""

@@ -6,19 +6,23 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from mosaic_assets.scaffolder import DeclarationScaffolder
 from mosaic_resources.dagster import end_mlflow_run, mlflow_run, resources
 from mosaic_resources.seams import Seams
 
 __all__ = ["ModelComparisonComponent"]
 
 
+@dg.scaffold_with(DeclarationScaffolder)
 class ModelComparisonComponent(dg.Component, dg.Model, dg.Resolvable):
     """A job that scores every registered version of some models on the same rows, in one MLflow run."""
 
     name: str = Field(description="Name of the job.", examples=["compare_delay_models"])
-    models: Sequence[str] = Field(description="Registered models.")
+    models: Sequence[str] = Field(
+        description="Registered models.", examples=[["flight_delay", "flight_delay_reference"]]
+    )
     table: str = Field(description="Labelled rows with the models' columns.", examples=["datasets/flight_delays"])
-    label: str = Field(description="Label column.")
+    label: str = Field(description="Label column.", examples=["late"])
     split: str = Field("validation", description="Value of the column 'split' whose rows are scored.")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:

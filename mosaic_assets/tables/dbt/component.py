@@ -19,6 +19,8 @@ __all__ = ["DbtTablesComponent"]
 class DbtTablesComponent(AssetFields, dg.Component, dg.Resolvable):
     """The models of a dbt project; sources join our tables by name, tests become checks."""
 
+    scaffolded = ("project",)
+
     project: str = Field("dbt_project", description="Folder of the dbt project, relative to the project's root.")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:

@@ -4,8 +4,12 @@ import socket
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from mosaic_assets.cli.doctor import examine
+from mosaic_assets.cli.machine import Finding, disk, loopback, memory, python, require
+from mosaic_assets.cli.main import app
+from mosaic_resources.errors import DependencyError
 from mosaic_resources.outbox.outbox import NewEvent, Outbox
 from mosaic_resources.settings.settings import load_settings
 
@@ -60,3 +64,31 @@ def test_doctor_finds_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     found = verdicts(tmp_path, {"MOSAIC_STATE": str(tmp_path / "file" / "state")})
     assert found["disk"] == ("problem", f"{tmp_path / 'file'} cannot be written.")
+
+
+@pytest.mark.parametrize(
+    ("finding", "refused"),
+    [
+        (python((3, 13, 0)), r"python: 3\.13\.0 is neither 3\.11 nor 3\.12\. Make the environment with one"),
+        (disk(Path("/"), 1_200_000_000), r"disk: 1\.2 GB free below /\. Free some, or set MOSAIC_STATE"),
+        (disk(Path("/dev/null"), 10**12), r"disk: /dev/null cannot be written\. Set MOSAIC_STATE"),
+        (memory(1_000_000_000, 8_000_000_000), r"memory: 1\.0 of 8\.0 GB free, .* 1\.5 GB needed\. Close something"),
+        (loopback("192.0.2.1"), r"loopback: No port of 192\.0\.2\.1 can be bound: .*\. Allow it"),
+    ],
+)
+def test_what_the_demo_cannot_do_without_stops_it(finding: Finding, refused: str) -> None:
+    with pytest.raises(DependencyError, match=refused):
+        require(iter([finding]))
+
+
+def test_little_memory_is_worth_a_note_and_enough_of_all_stops_nothing() -> None:
+    assert memory(3_000_000_000, 8_000_000_000).verdict == "note"
+    require(iter([python((3, 12, 1)), disk(Path("/"), 10**11), memory(3 * 10**9, 8 * 10**9), loopback()]))
+
+
+def test_the_demo_looks_before_it_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    env = {"MOSAIC_STATE": str(tmp_path / "file" / "state")}
+    outcome = CliRunner().invoke(app, ["demo", "--small"], env=env)
+    assert outcome.exit_code == 2, outcome.output
+    assert "cannot be written" in outcome.output

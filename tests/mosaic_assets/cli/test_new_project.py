@@ -1,6 +1,10 @@
 """A new project, from ``mosaic init`` to a trace, by the commands that its README names."""
 
 import json
+import re
+import shlex
+import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,8 @@ from typer.testing import CliRunner
 
 from mosaic_assets.cli.init import make_project
 from mosaic_assets.cli.main import app
+from mosaic_resources.delta.lake import Lake
+from mosaic_resources.delta.writers import DeltaRsWriter
 from mosaic_resources.errors import UserError
 
 
@@ -66,6 +72,35 @@ def test_new_project_runs(tmp_path: Path, validate: Callable[[Mapping[str, Any]]
 
     findings = {finding["about"]: finding["verdict"] for finding in told("doctor", "--no-engine", *here)}
     assert findings["lineage"] == findings["python"] == findings["mlflow"] == "ok"
+
+
+@pytest.mark.usefixtures("quiet_home")
+def test_the_readme_of_a_new_project_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "init-readme"
+    make_project(project)
+    monkeypatch.chdir(project)
+    readme = (project / "README.md").read_text()
+    for name in re.findall(r"^\| `([^`]+)`", readme, re.M):
+        assert (project / name).is_file(), name
+    (lines,) = re.findall(r"^```\n(mosaic .*?)^```", readme, re.M | re.S)
+    for line in lines.splitlines():
+        run(*shlex.split(line)[1:])
+
+    # 1. A second file: only it is read.
+    january = project / "landing" / "trips" / "2024-01.csv"
+    february = "\n".join(january.read_text().replace("2024-01-", "2024-02-").splitlines()[:4]) + "\n"
+    january.with_name("2024-02.csv").write_text(february)
+    run("materialize", "raw/trips+")
+    trips = Lake(str(project / ".mosaic" / "lake"), DeltaRsWriter()).read("raw/trips", columns=["_source_file"])
+    assert sorted(Counter(trips["_source_file"].to_pylist()).values()) == [3, 60]
+
+    # 2. A column more: the table and what stands on it are made anew, and nothing else.
+    query = project / "init_readme" / "defs" / "trips" / "trips.sql"
+    query.write_text(query.read_text().replace("  distance_km,", "  distance_km, distance_km * 1000 as distance_m,"))
+    assert told("validate") == []
+    monkeypatch.delitem(sys.modules, "init_readme.definitions")  # As in a process of its own.
+    (made,) = told("materialize", "--changed")
+    assert made["assets"] == ["tables/trips", "features/station_trips"]
 
 
 def test_make_project_refuses(tmp_path: Path) -> None:
