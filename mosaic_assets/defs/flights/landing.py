@@ -78,7 +78,8 @@ def land(folder: Path, month: str, one_in: int | None = None) -> int:
 def _columns(folder: Path, month: str) -> list[str]:
     """Returns the columns of all kinds of files, each name once."""
     files = [folder / kind / f"{month}.csv" for kind in MONTHLY] + [folder / name / f"{name}.csv" for name in ONCE]
-    return list(dict.fromkeys(name for file in files for name in file.open().readline().strip().split(",")))
+    headers = [pa_csv.open_csv(file).schema.names for file in files]
+    return list(dict.fromkeys(name for names in headers for name in names))
 
 
 def _package_data() -> Path:
