@@ -92,7 +92,6 @@ def test_bentoml_that_fails_is_told_with_its_words(story: Any, tmp_path: Path, m
         rebuild(story, model=tmp_path / "model")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("server", ["bento.serve", "bentoml serve"])
 def test_starts_and_answers_in_a_clean_environment(
     story: Any, row: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, server: str

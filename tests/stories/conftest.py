@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
+from mosaic_assets.orchestration.story import Stage, load_script
 from mosaic_resources.bentos import process
 from mosaic_resources.seams import Seams
 from mosaic_resources.settings.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "mosaic_assets" / "defs" / "flights"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,12 @@ class Played:
     def mosaic(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sysconfig.get_path("scripts")) / "mosaic"), *arguments]
         return subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=300, check=check)
+
+
+def plain(value: Any) -> Any:
+    """Returns a feature's value as text where it is a time, so that a log's and a table's can be compared."""
+    text = value.isoformat() if hasattr(value, "isoformat") else value
+    return text.replace("Z", "+00:00").replace(".000000", "") if isinstance(text, str) else text
 
 
 def play(state: Path, **more: str) -> tuple[list[str], dict[str, str]]:
@@ -82,3 +91,10 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         yield play_to_the_end(state)
     finally:
         process.stop(state, "flight_delay")
+
+
+@pytest.fixture(scope="session")
+def stage(story: Played):
+    with dg.DagsterInstance.from_config(str(story.state / "dagster")) as instance:
+        made = Stage(ROOT, FOLDER, load_script(FOLDER / "demo.yaml", small=True), instance)
+        yield made

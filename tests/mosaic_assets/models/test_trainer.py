@@ -184,7 +184,6 @@ def killed_at(step: int, folder: Path) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
 
-@pytest.mark.slow
 def test_killed_twice_and_resumed_equals_uninterrupted(
     make_network: Make, matrices: Matrices, recipe: Recipe, tmp_path: Path
 ) -> None:

@@ -11,7 +11,6 @@ import pytest
 from mosaic_resources.seams import Seams
 from mosaic_resources.settings.clock import set_simulated_clock
 
-pytestmark = pytest.mark.slow
 NOW = datetime(2013, 8, 2, tzinfo=UTC)
 PATIENCE_SECONDS = 90
 
