@@ -1,48 +1,34 @@
-"""Composer: the only file that knows it. Matrices and a network in, a fitted network and its curves out."""
+"""Composer's trainer: matrices and a network in, a fitted network and its curves out.
 
-import re
+Only this file and those named ``composer_*`` know Composer.
+"""
+
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from inspect import isabstract, isclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import composer.algorithms
-import composer.callbacks
-import composer.optim
 import composer.utils.checkpoint as composer_checkpoint
 import torch
 from composer import Trainer
-from composer.core import Algorithm, Callback, DataSpec, Engine, Evaluator, Event, State
-from composer.loggers import Logger, LoggerDestination
-from composer.models import ComposerModel
-from composer.optim import ComposerScheduler
+from composer.core import DataSpec, Evaluator
 from composer.utils import reproducibility
-from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
-from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import BinaryAUROC
+from torch import nn
 
-from mosaic_assets.models.batches import Batch, Matrices, batch_loader
+from mosaic_assets.models.batches import Matrices, batch_loader
 from mosaic_assets.models.checkpoints import CheckpointLedger, load_checkpoint_file
+from mosaic_assets.models.composer_engine import FastEngine
+from mosaic_assets.models.composer_names import make_all, make_optimizer
+from mosaic_assets.models.composer_parts import CurveLogger, LogitModel, RestoreRandomState, SignedSaver
 from mosaic_assets.models.curves import Curves, Point
-from mosaic_assets.models.recipe import Declared, Recipe
-from mosaic_resources.errors import UnknownNameError, UserError
+from mosaic_assets.models.recipe import Recipe
 
-__all__ = ["Fitted", "known_names", "train"]
+__all__ = ["Fitted", "train"]
 
 EVAL_ROWS = 16_384
-# Events outside the batch loop take Composer's own way, with all of its checks.
-HOT = frozenset(
-    Event(f"{when}_{what}")
-    for what in ("dataloader", "train_batch", "forward", "loss", "backward")
-    for when in ("before", "after")
-)
-HOT |= {Event.BATCH_START, Event.BATCH_END, Event.BATCH_CHECKPOINT}
 
 
 @dataclass(frozen=True)
@@ -62,134 +48,6 @@ class Fitted:
     fired: Mapping[str, int]
     num_batches: int
     seconds: float
-
-
-class LogitModel(ComposerModel):
-    """A network of one logit a row (or one for each member) under binary cross-entropy."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.metrics: dict[str, Metric] = {"roc_auc": BinaryAUROC(), "log_loss": MeanMetric()}
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Returns (rows, num_members) logits."""
-        logits: Tensor = getattr(self.network, "member_logits", self.network)(batch[0], batch[1])
-        return logits if logits.ndim == 2 else logits.unsqueeze(1)
-
-    def loss(self, outputs: Tensor, batch: Batch, *args: Any, **kwargs: Any) -> Tensor:
-        """Returns the mean over rows and members."""
-        return binary_cross_entropy_with_logits(outputs, batch[2].unsqueeze(1).expand_as(outputs))
-
-    def eval_forward(self, batch: Batch, outputs: Any = None) -> Tensor:
-        """Returns the (rows,) logits that a caller of the network sees."""
-        logits: Tensor = self.network(batch[0], batch[1])
-        return logits
-
-    def get_metrics(self, is_train: bool) -> dict[str, Metric]:
-        """Returns the metrics of evaluation; training has none, they would cost at every step."""
-        return {} if is_train else self.metrics
-
-    def update_metric(self, batch: Batch, outputs: Tensor, metric: Metric) -> None:
-        """Takes one batch into a metric."""
-        if isinstance(metric, BinaryAUROC):
-            metric.update(torch.sigmoid(outputs), batch[2].int())
-        else:
-            metric.update(binary_cross_entropy_with_logits(outputs, batch[2]), weight=len(batch[2]))
-
-
-class FastEngine(Engine):
-    """Composer's engine, calling at hot events only the callbacks that listen; it also counts who ran.
-
-    The order is Composer's: algorithms, callbacks, loggers. Left out: debug logs, profiler marks, repeated checks.
-    """
-
-    fired: Counter[str]
-    listeners: dict[Event, tuple[int, list[Callback]]]
-
-    @classmethod
-    def take_over(cls, engine: Engine) -> "FastEngine":
-        """Turns a trainer's engine into this one."""
-        engine.__class__ = cls
-        assert isinstance(engine, FastEngine)
-        engine.fired, engine.listeners = Counter(), {}
-        return engine
-
-    def run_event(self, event: Event | str) -> Any:
-        """Runs an event; see Composer's engine."""
-        if event not in HOT or self.state.profiler is not None:
-            return super().run_event(event)
-        event = Event(event)
-        traces = self._run_algorithms(event) if self.state.algorithms else {}
-        for callback in self._listening(event):
-            self.fired[type(callback).__name__] += 1
-            callback.run_event(event, self.state, self.logger)
-        return traces
-
-    def _run_algorithms(self, event: Event) -> Any:
-        traces = super()._run_algorithms(event)
-        self.fired.update(trace.name for trace in traces.values() if trace.run)
-        return traces
-
-    def _run_callbacks(self, event: Event | str, callbacks: Sequence[Callback] | None = None) -> None:
-        super()._run_callbacks(event, callbacks)
-        self.fired.update(type(callback).__name__ for callback in callbacks or () if _listens(callback, Event(event)))
-
-    def _listening(self, event: Event) -> list[Callback]:
-        num_callbacks, found = self.listeners.get(event, (-1, []))
-        if num_callbacks != len(self.state.callbacks):
-            found = [callback for callback in self.state.callbacks if _listens(callback, event)]
-            found.sort(key=lambda callback: isinstance(callback, LoggerDestination))
-            self.listeners[event] = len(self.state.callbacks), found
-        return found
-
-
-def _listens(callback: Callback, event: Event) -> bool:
-    own = type(callback)
-    return own.run_event is not Callback.run_event or getattr(own, event.value) is not getattr(Callback, event.value)
-
-
-class CurveLogger(LoggerDestination):
-    """Hands every n-th training value, and every other value, to the curves."""
-
-    def __init__(self, curves: Curves, every_batches: int) -> None:
-        self._curves, self._every = curves, every_batches
-
-    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Takes values of a step; times are left out."""
-        for name, value in metrics.items():
-            if not name.startswith(("time/", "trainer/")) and (
-                name.startswith("metrics/") or (step or 0) % self._every == 0
-            ):
-                self._curves.add(name, step or 0, float(value))
-
-
-class SignedSaver(composer.callbacks.CheckpointSaver):
-    """Composer's saver, listing what it wrote."""
-
-    def __init__(self, ledger: CheckpointLedger, interval: str) -> None:
-        super().__init__(str(ledger.folder), "ba{batch}.pt", None, None, None, interval, overwrite=True)
-        self._ledger = ledger
-
-    def _save_checkpoint(self, state: State, logger: Logger) -> None:
-        super()._save_checkpoint(state, logger)
-        self._ledger.record(self._ledger.folder / f"ba{state.timestamp.batch.value}.pt")
-
-
-class RestoreRandomState(Callback):
-    """Puts the random state back just before the first batch after a resume inside an epoch.
-
-    Composer forgets to, where the loader itself knows how to continue.
-    """
-
-    def __init__(self, random_state: Any) -> None:
-        self._random_state = random_state
-
-    def after_dataloader(self, state: State, logger: Logger) -> None:
-        """Restores once."""
-        if self._random_state is not None:
-            reproducibility.load_rng_state(self._random_state)
-            self._random_state = None
 
 
 def train(
@@ -227,10 +85,10 @@ def train(
             train_dataloader=_data_spec(training, recipe.batch_size, recipe.seed),
             eval_dataloader=_evaluator(validation),
             max_duration=recipe.max_duration,
-            optimizers=_optimizer(recipe, model),
-            schedulers=_made(recipe.schedulers, "schedulers"),
-            algorithms=_made(recipe.algorithms, "algorithms"),
-            callbacks=[*_made(recipe.callbacks, "callbacks"), *saver],
+            optimizers=make_optimizer(recipe, model),
+            schedulers=make_all(recipe.schedulers, "schedulers"),
+            algorithms=make_all(recipe.algorithms, "algorithms"),
+            callbacks=[*make_all(recipe.callbacks, "callbacks"), *saver],
             loggers=[CurveLogger(kept, recipe.log_every_batches)],
             seed=recipe.seed,
             device="cpu",
@@ -296,60 +154,6 @@ def _newest(ledger: CheckpointLedger | None, autoresume: bool) -> str | None:
     # 0.32.1 unpickles whatever it is given here.
     composer_checkpoint._torch_load_with_validation = load
     return str(newest) if newest else None
-
-
-def known_names(field: str) -> dict[str, type[Any]]:
-    """Returns what ``algorithms``, ``callbacks``, ``schedulers`` or ``optimizers`` may name."""
-    if field == "optimizers":
-        return {
-            _snake(kind.__name__): kind
-            for kind in (
-                torch.optim.AdamW,
-                torch.optim.Adam,
-                torch.optim.SGD,
-                *_classes(composer.optim, torch.optim.Optimizer),
-            )
-        }
-    if field == "schedulers":
-        return {
-            _snake(kind.__name__.removesuffix("Scheduler")): kind
-            for kind in _classes(composer.optim, ComposerScheduler)
-        }
-    package, parent = (composer.algorithms, Algorithm) if field == "algorithms" else (composer.callbacks, Callback)
-    # Composer names the module as its documentation names the method: nan_monitor, gradient_clipping.
-    return {kind.__module__.rsplit(".", 1)[-1]: kind for kind in _classes(package, parent)}
-
-
-def _classes(package: ModuleType, parent: type) -> list[type[Any]]:
-    # A protocol (ComposerScheduler) cannot be asked with issubclass.
-    return [
-        kind for kind in vars(package).values() if isclass(kind) and parent in kind.__mro__[1:] and not isabstract(kind)
-    ]
-
-
-def _made(declared: Declared, field: str) -> list[Any]:
-    return [_make(field, name, {}, arguments) for name, arguments in declared.items()]
-
-
-def _make(field: str, name: str, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
-    known = known_names(field)
-    if name not in known:
-        raise UnknownNameError(field.removesuffix("s"), name, known, field)
-    try:
-        return known[name](**given, **arguments)
-    except (TypeError, ValueError) as exc:
-        raise UserError(f"'{name}' does not take these arguments: {exc}.", field) from exc
-
-
-def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    ((name, arguments),) = recipe.optimizers.items()
-    fused = {"fused": True} if name in ("adamw", "adam", "sgd") and "fused" not in arguments else {}
-    optimizer: torch.optim.Optimizer = _make("optimizers", name, {"params": model.parameters(), **fused}, arguments)
-    return optimizer
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("adam_w", "adamw").replace("sgd_w", "sgdw")
 
 
 @contextmanager

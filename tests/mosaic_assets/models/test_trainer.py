@@ -18,10 +18,11 @@ from torch import nn
 
 from mosaic_assets.models.batches import Matrices
 from mosaic_assets.models.checkpoints import CheckpointLedger, load_checkpoint_file, signing_key
+from mosaic_assets.models.composer_names import known_names
 from mosaic_assets.models.curves import Curves
 from mosaic_assets.models.networks import TabularNetwork
 from mosaic_assets.models.recipe import Recipe
-from mosaic_assets.models.trainer import known_names, train
+from mosaic_assets.models.trainer import train
 from mosaic_resources.errors import UnknownNameError, UserError
 
 Make = Callable[[], TabularNetwork]
