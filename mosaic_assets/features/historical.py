@@ -1,16 +1,22 @@
 """Historical features: an entity table joined, point in time, with the views of a feature service."""
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mosaic_assets.features.asof import NOTHING, AsofState, Events, Ints
+from mosaic_assets.features.asof import NOTHING, AsofState, Events, Ints, LabelSlots
+from mosaic_assets.features.label_keys import LabelKeys
 from mosaic_assets.features.views import FeatureService, FeatureView, column_name
 from mosaic_resources.errors import UnknownNameError, UserError
 
 __all__ = ["get_historical_features", "known_times", "microseconds", "required_columns"]
+
+MAX_THREADS = 4
+BATCH_ROWS = 1 << 20
 
 
 def get_historical_features(
@@ -18,6 +24,7 @@ def get_historical_features(
     service: FeatureService,
     read_view: Callable[[FeatureView], pa.Table],
     timestamp_field: str,
+    num_threads: int | None = None,
 ) -> pa.Table:
     """Returns ``entity_df`` with one column for each feature, as it was known at each row's time.
 
@@ -26,6 +33,7 @@ def get_historical_features(
         service: Features to add; columns are named ``view__feature``.
         read_view: Returns a view's rows: join keys, event time, known time, features.
         timestamp_field: Column of ``entity_df`` with the time (timestamp with zone); never NULL.
+        num_threads: Threads that locate events; default: the cores of this machine, at most four.
 
     Raises:
         UnknownNameError: A join key or the time column is missing.
@@ -34,13 +42,19 @@ def get_historical_features(
     if timestamp_field not in entity_df.column_names:
         raise UnknownNameError("column", timestamp_field, entity_df.column_names, "entity_df")
     at = microseconds(entity_df[timestamp_field], timestamp_field)
-    joined = entity_df
-    for view, fields in service.views:
-        rows = read_view(view)
-        winner = _winners(entity_df, at, view, rows)
-        for field in fields:
-            joined = joined.append_column(column_name(view.name, field.name), _take(rows[field.name], winner))
-    return joined
+    found: dict[str, pa.ChunkedArray] = {}
+    with ThreadPoolExecutor(num_threads or min(os.cpu_count() or 1, MAX_THREADS)) as pool:
+        for join_keys in dict.fromkeys(view.join_keys for view, _ in service.views):
+            keys = LabelKeys(entity_df, join_keys)
+            slots = LabelSlots(keys.codes, at)
+            for view, fields in service.views:
+                if view.join_keys == join_keys:
+                    rows = read_view(view)
+                    winner = _winners(keys, slots, view, rows, pool)
+                    found |= {column_name(view.name, one.name): _take(rows[one.name], winner) for one in fields}
+    for name in service.columns:
+        entity_df = entity_df.append_column(name, found[name])
+    return entity_df
 
 
 def known_times(view: FeatureView, rows: pa.Table) -> tuple[Ints, Ints]:
@@ -66,48 +80,19 @@ def microseconds(column: pa.ChunkedArray, where: str) -> Ints:
     return np.asarray(pc.cast(pc.cast(column, pa.timestamp("us", tz="UTC")), pa.int64()))
 
 
-def _winners(entity_df: pa.Table, at: Ints, view: FeatureView, rows: pa.Table) -> Ints:
-    label_key, event_key = _codes(entity_df, rows, view)
-    event_ts, known_ts = known_times(view, rows)
-    state = AsofState(label_key, at)
-    state.add(Events(event_key, event_ts, known_ts, np.arange(rows.num_rows, dtype=np.int64)))
+def _winners(keys: LabelKeys, slots: LabelSlots, view: FeatureView, rows: pa.Table, pool: ThreadPoolExecutor) -> Ints:
+    """Returns (labels,) int64 rows of the view: batches are located side by side and kept one after the other."""
+    state = AsofState(slots)
+
+    def located(start: int) -> tuple[Ints, Events]:
+        batch = rows.slice(start, BATCH_ROWS)
+        event_ts, known_ts = known_times(view, batch)
+        row = np.arange(start, start + batch.num_rows)
+        return slots.locate(Events(keys.look_up(batch, view.name), event_ts, known_ts, row))
+
+    for slot, events in pool.map(located, range(0, max(rows.num_rows, 1), BATCH_ROWS)):
+        state.keep(slot, events)
     return state.winners(None if view.ttl is None else int(view.ttl.total_seconds() * 1_000_000))
-
-
-def _codes(entity_df: pa.Table, rows: pa.Table, view: FeatureView) -> tuple[Ints, Ints]:
-    """Returns one int64 code for each row's composite key, on both sides; -1 where a part is NULL or unknown."""
-    left, right = np.zeros(entity_df.num_rows, np.int64), np.zeros(rows.num_rows, np.int64)
-    for key in view.join_keys:
-        for side, table in (("entity_df", entity_df), (view.name, rows)):
-            if key not in table.column_names:
-                raise UnknownNameError("join key", key, table.column_names, side)
-        _same_type(entity_df, rows, key, view.name)
-        values = entity_df[key].unique().drop_null()
-        size = len(values) + 1
-        left, right = (
-            _append(left, _index(entity_df[key], values), size),
-            _append(right, _index(rows[key], values), size),
-        )
-        # Dense again after each key, so that any number of keys fits an int64.
-        known, left_dense = np.unique(left, return_inverse=True)
-        position = np.minimum(np.searchsorted(known, right), max(len(known) - 1, 0))
-        right = np.where((right >= 0) & (known[position] == right), position, NOTHING) if len(known) else right
-        left = np.where(left >= 0, left_dense, NOTHING)
-    return left, right
-
-
-def _append(code: Ints, part: Ints, size: int) -> Ints:
-    return np.where((code >= 0) & (part >= 0), code * size + part, NOTHING)
-
-
-def _index(column: pa.ChunkedArray, values: pa.Array) -> Ints:
-    return np.asarray(pc.fill_null(pc.index_in(column, value_set=values, skip_nulls=True), NOTHING), np.int64)
-
-
-def _same_type(entity_df: pa.Table, rows: pa.Table, key: str, view: str) -> None:
-    left, right = entity_df.schema.field(key).type, rows.schema.field(key).type
-    if left != right:
-        raise UserError(f"Join key '{key}' is {left} in the entity table but {right} in the view.", view, "Cast one.")
 
 
 def _take(column: pa.ChunkedArray, winner: Ints) -> pa.ChunkedArray:

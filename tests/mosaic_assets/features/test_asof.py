@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mosaic_assets.features.asof import NOTHING, AsofState, Events, asof
+from mosaic_assets.features.asof import NOTHING, AsofState, Events, LabelSlots, asof
 from mosaic_assets.features.historical import get_historical_features
 from mosaic_assets.features.views import Entity, FeatureRef, FeatureService, FeatureView, Field
 from mosaic_resources.errors import UnknownNameError, UserError
@@ -42,7 +42,7 @@ def test_asof_equals_oracle_however_batched(labels, events, ttl, cut):
     key, at = columns(labels, 2)
     k, event, known = columns(events, 3)
     row = np.arange(len(events))
-    state = AsofState(key, at)
+    state = AsofState(LabelSlots(key, at))
     for part in (slice(cut, None), slice(0, cut)):
         state.add(Events(k[part], event[part], known[part], row[part]))
     assert state.winners(ttl).tolist() == oracle(labels, events, ttl)
