@@ -14,7 +14,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/.uv-cache
 # uv compiles bytecode at installation; without it torch and composer import three times slower.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up test test-slow check fmt lock dist clean install
+.PHONY: help demo up test test-slow check fmt lock bench dist clean install
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -60,6 +60,9 @@ fmt: $(STAMP) ## format and fix
 lock: $(UV) ## resolve requirements.lock anew
 	@$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
+
+bench: $(STAMP) ## the races (RACE=asof: one of them); peers get environments of their own
+	@$(RUN)python -m benchmarks.harness $(RACE)
 
 dist: $(STAMP) ## build the wheel
 	@$(UV) build --quiet --wheel

@@ -9,11 +9,12 @@ state is O(labels), so events may come batch by batch, in any order, and be loca
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NOTHING", "AsofState", "Events", "LabelSlots", "asof"]
+__all__ = ["NOTHING", "AsofState", "Events", "LabelSlots", "Located", "asof"]
 
 NOTHING = -1
 INT64_MIN = np.iinfo(np.int64).min
@@ -37,9 +38,26 @@ class Events:
     known_ts: Ints
     row: Ints
 
-    def take(self, at: npt.NDArray[np.intp]) -> "Events":
+
+@dataclass(frozen=True)
+class Located:
+    """Events that have a slot: each array (events,) int64.
+
+    Args:
+        slot: The first label of the event's key at or after the time at which it became visible.
+        event_ts: Event time.
+        known_ts: Known time.
+        row: Row.
+    """
+
+    slot: Ints
+    event_ts: Ints
+    known_ts: Ints
+    row: Ints
+
+    def take(self, at: npt.NDArray[np.intp]) -> "Located":
         """Returns the events at these positions."""
-        return Events(self.key[at], self.event_ts[at], self.known_ts[at], self.row[at])
+        return Located(self.slot[at], self.event_ts[at], self.known_ts[at], self.row[at])
 
 
 class LabelSlots:
@@ -51,37 +69,44 @@ class LabelSlots:
     """
 
     def __init__(self, key: Ints, label_ts: Ints) -> None:
-        self.order = np.lexsort((label_ts, key))  # (labels,) by key, then time
-        self.key, self.ts = key[self.order], label_ts[self.order]
-        self._first, self._last = (int(self.ts.min()), int(self.ts.max())) if len(key) else (0, 0)
+        self._first, self._last = (int(label_ts.min()), int(label_ts.max())) if len(key) else (0, 0)
         span = self._last - self._first + 2  # one more than the times: room for "after the last label"
-        num_keys = int(self.key[-1]) + 1 if len(key) else 0
+        num_keys = int(key.max()) + 1 if len(key) else 0
         # Key and time in one integer, if both fit; else the time's rank among the labels' times stands for it.
-        self._times = None if num_keys.bit_length() + span.bit_length() <= MAX_BITS else np.unique(self.ts)
+        self._times = None if num_keys.bit_length() + span.bit_length() <= MAX_BITS else np.unique(label_ts)
         self._span = span if self._times is None else len(self._times) + 1
-        self._places = self.key * self._span + self._moment(self.ts)
         self._shift = max(0, (num_keys * self._span).bit_length() - 16)
+        place = key * self._span + self._moment(label_ts)
+        self.order = np.argsort(place, kind="stable")  # (labels,) by key, then time
+        self.key, self.ts, self._places = key[self.order], label_ts[self.order], place[self.order]
 
     def __len__(self) -> int:
         return len(self.key)
 
-    def locate(self, events: Events) -> tuple[Ints, Events]:
-        """Returns (found,) slots and the events that have one, in their order."""
-        visible = np.maximum(events.event_ts, events.known_ts)
-        wanted = events.key * self._span + self._moment(visible)
+    def locate(self, events: Events) -> Located:
+        """Returns the events that have a slot, in their order."""
+        wanted = self._moment(np.maximum(events.event_ts, events.known_ts))
+        wanted += events.key * self._span
         # Needles that are nearly sorted find their way in the cache; sorting their upper 16 bits alone is a radix sort.
         order = np.argsort((np.maximum(wanted, 0) >> self._shift).astype(np.uint16), kind="stable")
         slot = np.empty(len(wanted), np.int64)
         slot[order] = np.searchsorted(self._places, wanted[order])
-        inside = np.flatnonzero((slot < len(self)) & (events.key >= 0))
-        inside = inside[self.key[slot[inside]] == events.key[inside]]
-        return slot[inside], events.take(inside)
+        key_there = self._key_or_nothing[slot]
+        inside = np.flatnonzero((key_there == events.key) & (events.key >= 0))
+        return Located(slot[inside], events.event_ts[inside], events.known_ts[inside], events.row[inside])
+
+    @cached_property
+    def _key_or_nothing(self) -> Ints:
+        """The slots' keys, and one more place for events after the last slot."""
+        return np.append(self.key, NOTHING)
 
     def _moment(self, ts: Ints) -> Ints:
         """Returns (times,) int64 in [0, span): where a time lies among the labels' times."""
-        if self._times is None:
-            return np.clip(ts, self._first, self._last + 1) - self._first
-        return np.searchsorted(self._times, ts)
+        if self._times is not None:
+            return np.searchsorted(self._times, ts)
+        clipped: Ints = np.clip(ts, self._first, self._last + 1)
+        clipped -= self._first
+        return clipped
 
 
 class AsofState:
@@ -94,19 +119,23 @@ class AsofState:
     def __init__(self, slots: LabelSlots) -> None:
         self._slots = slots
         self._event = np.full(len(slots), INT64_MIN)  # (labels,) best event_ts of the slot
-        self._known = np.full(len(slots), INT64_MIN)
-        self._row = np.full(len(slots), NOTHING)
+        self._known = np.full(len(slots), INT64_MIN)  # best known_ts among the events with that event_ts
+        self._row = np.full(len(slots), NOTHING)  # best row among those
+        self._known_of, self._row_of = self._event.copy(), self._event.copy()  # the event_ts, known_ts they are of
 
     def add(self, events: Events) -> None:
         """Puts a batch of events into their slots."""
-        self.keep(*self._slots.locate(events))
+        self.keep(self._slots.locate(events))
 
-    def keep(self, slot: Ints, events: Events) -> None:
+    def keep(self, found: Located) -> None:
         """Keeps the larger of each slot's best and the located events: by event time, known time, then row."""
-        tied = _raise(self._event, slot, events.event_ts, (self._known, INT64_MIN), (self._row, NOTHING))
-        slot, events = slot[tied], events.take(tied)
-        tied = _raise(self._known, slot, events.known_ts, (self._row, NOTHING))
-        np.maximum.at(self._row, slot[tied], events.row[tied])
+        np.maximum.at(self._event, found.slot, found.event_ts)
+        tied = found.take(np.flatnonzero(self._event[found.slot] == found.event_ts))
+        _restart(self._known, self._known_of, tied.slot, tied.event_ts, INT64_MIN, self._row_of)
+        np.maximum.at(self._known, tied.slot, tied.known_ts)
+        tied = tied.take(np.flatnonzero(self._known[tied.slot] == tied.known_ts))
+        _restart(self._row, self._row_of, tied.slot, tied.known_ts, NOTHING)
+        np.maximum.at(self._row, tied.slot, tied.row)
 
     def winners(self, ttl_us: int | None = None) -> Ints:
         """Returns (labels,) int64: the winning event's row for each label in input order, ``NOTHING`` without one.
@@ -148,19 +177,19 @@ def asof(key: Ints, label_ts: Ints, events: Events, ttl_us: int | None = None) -
     return state.winners(ttl_us)
 
 
-def _raise(best: Ints, slot: Ints, value: Ints, *lower: tuple[Ints, int]) -> npt.NDArray[np.intp]:
-    """Raises ``best`` to the values at their slots and returns the positions of the values that are the best now.
+def _restart(best: Ints, best_of: Ints, slot: Ints, of: Ints, start: int, *below: Ints) -> None:
+    """Forgets what slots hold of a more significant value that has been raised since.
 
     Args:
         best: (slots,) changed in place.
-        slot: (values,) slot of each value.
-        value: (values,) candidates.
-        lower: Arrays of less significant parts, reset to the given value where ``best`` was raised.
+        best_of: (slots,) the more significant value that ``best`` belongs to; changed in place.
+        slot: (values,) slots.
+        of: (values,) their more significant value now.
+        start: What ``best`` begins at.
+        below: Marks of the less significant parts, which end with it.
     """
-    before = best[slot]
-    np.maximum.at(best, slot, value)
-    now = best[slot]
-    raised = slot[now > before]
-    for array, start in lower:
-        array[raised] = start
-    return np.flatnonzero(value == now)
+    stale = slot[best_of[slot] != of]
+    best[stale] = start
+    for mark in below:
+        mark[stale] = INT64_MIN
+    best_of[slot] = of

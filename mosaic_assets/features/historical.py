@@ -1,22 +1,24 @@
 """Historical features: an entity table joined, point in time, with the views of a feature service."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mosaic_assets.features.asof import NOTHING, AsofState, Events, Ints, LabelSlots
+from mosaic_assets.features.asof import NOTHING, AsofState, Events, Ints, LabelSlots, Located
 from mosaic_assets.features.label_keys import LabelKeys
 from mosaic_assets.features.views import FeatureService, FeatureView, column_name
 from mosaic_resources.errors import UnknownNameError, UserError
 
 __all__ = ["get_historical_features", "known_times", "microseconds", "required_columns"]
 
+TIME = pa.timestamp("us", tz="UTC")
 MAX_THREADS = 4
-BATCH_ROWS = 1 << 20
+BATCH_ROWS = 1 << 19
 
 
 def get_historical_features(
@@ -77,22 +79,37 @@ def microseconds(column: pa.ChunkedArray, where: str) -> Ints:
         )
     if column.null_count:
         raise UserError(f"{column.null_count} times are NULL.", where, "Every row needs its time.")
-    return np.asarray(pc.cast(pc.cast(column, pa.timestamp("us", tz="UTC")), pa.int64()))
+    exact = column if column.type == TIME else pc.cast(column, TIME)
+    return np.asarray(exact.view(pa.int64()) if isinstance(exact, pa.Array) else pc.cast(exact, pa.int64()))
 
 
 def _winners(keys: LabelKeys, slots: LabelSlots, view: FeatureView, rows: pa.Table, pool: ThreadPoolExecutor) -> Ints:
     """Returns (labels,) int64 rows of the view: batches are located side by side and kept one after the other."""
     state = AsofState(slots)
 
-    def located(start: int) -> tuple[Ints, Events]:
-        batch = rows.slice(start, BATCH_ROWS)
+    def located(batch: pa.RecordBatch, start: int) -> Located:
         event_ts, known_ts = known_times(view, batch)
         row = np.arange(start, start + batch.num_rows)
         return slots.locate(Events(keys.look_up(batch, view.name), event_ts, known_ts, row))
 
-    for slot, events in pool.map(located, range(0, max(rows.num_rows, 1), BATCH_ROWS)):
-        state.keep(slot, events)
+    waiting: deque[Future[Located]] = deque()
+    start = 0
+    for batch in _batches(rows, keys, view):
+        waiting.append(pool.submit(located, batch, start))
+        start += batch.num_rows
+        if len(waiting) > MAX_THREADS:  # No more batches in memory than threads can use.
+            state.keep(waiting.popleft().result())
+    for one in waiting:
+        state.keep(one.result())
     return state.winners(None if view.ttl is None else int(view.ttl.total_seconds() * 1_000_000))
+
+
+def _batches(rows: pa.Table, keys: LabelKeys, view: FeatureView) -> Sequence[pa.RecordBatch]:
+    """Returns what the kernel needs of a view, in pieces that are no copies; one empty piece of an empty view."""
+    times = [view.timestamp_field, *([view.created_timestamp_column] if view.created_timestamp_column else [])]
+    wanted = [name for name in dict.fromkeys([*keys.join_keys, *times]) if name in rows.column_names]
+    needed = rows.select(wanted)
+    return needed.to_batches(max_chunksize=BATCH_ROWS) or [pa.RecordBatch.from_pylist([], needed.schema)]
 
 
 def _take(column: pa.ChunkedArray, winner: Ints) -> pa.ChunkedArray:

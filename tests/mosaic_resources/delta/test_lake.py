@@ -147,3 +147,12 @@ def test_an_evolving_partition_keeps_the_others_and_reads_null_there(lake):
     wider = rows(1).append_column("new", pa.array([0.5]))
     lake.write("t", wider, Commit("app"), predicate="month in ('2013-01')", partition_by=["month"], evolve=True)
     assert {row["k"]: row["new"] for row in lake.read("t").to_pylist()} == {1: 0.5, 2: None}
+
+
+def test_partitions_with_odd_values_read_back(lake):
+    odd = ["a b", "ä/ö", "x%20y", "1=2", "'quoted'", None, "2013-07"]
+    rows = pa.table({"part": odd, "n": pa.array(range(len(odd)), pa.int64())})
+    lake.write("odd", rows, Commit("w"), partition_by=["part"])
+    assert lake.read("odd").sort_by("n").to_pylist() == rows.to_pylist()
+    assert lake.read("odd", filters=[("part", "==", "x%20y")])["n"].to_pylist() == [2]
+    assert lake.head("odd", 3).num_rows == 3

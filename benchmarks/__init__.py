@@ -1,0 +1,1 @@
+"""The races: one file each, beside the peers that it names."""
