@@ -1,6 +1,7 @@
 """The demo's summary: what was made, how good it is, what came of the incident, what to try next."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -56,7 +57,7 @@ def show(summary: dict[str, Any]) -> None:
             row["month"],
             row["model"],
             row["version"],
-            f"{row['auc']:.4f}" if row["auc"] else row["state"],
+            f"{row['auc']:.4f}" if row["auc"] is not None else row["state"],
             f"{row['labelled']:,}",
         )
     console.print(scores)
@@ -123,11 +124,13 @@ def _request(lake: Any, table: str, request_id: str | None) -> dict[str, Any] | 
 
 def _auc_by_month(stage: Stage) -> list[dict[str, Any]]:
     """Returns the quality of every table of batch predictions, by month and model version."""
+    from mosaic_assets.models.learnt import learnt_by_version
     from mosaic_assets.monitors.component import MonitorComponent
     from mosaic_assets.monitors.quality import join_labels, quality_by_window
     from mosaic_resources.settings.clock import now_utc
 
     lake, now = stage.seams.lake, now_utc(stage.seams.settings.state)
+    manifests = stage.seams.settings.state / "manifests"
     found: list[dict[str, Any]] = []
     for monitor in (one.monitor() for one in stage.components(MonitorComponent)):
         if not (monitor.label_table_name and monitor.label_col and monitor.prediction_col and monitor.timestamp_col):
@@ -140,6 +143,9 @@ def _auc_by_month(stage: Stage) -> list[dict[str, Any]]:
         labels: pa.Table = lake.read(monitor.label_table_name, columns=names)
         for table in stage.prediction_tables():
             rows = lake.read(table)
+            learnt: dict[str, datetime] = {}
+            for name in rows["registered_model_name"].unique().to_pylist():
+                learnt |= learnt_by_version(stage.seams.registry, manifests, name)
             joined = join_labels(
                 rows,
                 labels,
@@ -151,6 +157,7 @@ def _auc_by_month(stage: Stage) -> list[dict[str, Any]]:
             for one in quality_by_window(
                 joined, prediction_col=monitor.prediction_col, timestamp_col=monitor.timestamp_col,
                 model_col=monitor.model_id_col, granularity="1 month", min_labelled_rows=monitor.min_labelled_rows,
+                learnt=learnt,
             ):  # fmt: skip
                 found.append(
                     {

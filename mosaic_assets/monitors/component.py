@@ -193,9 +193,7 @@ class MonitorComponent(AssetFields, dg.Component, dg.Resolvable):
         """Compares the window's profiles with the baseline and with the window before."""
         from mosaic_assets.monitors.drift_steps import drift_step
 
-        made, picture = drift_step(self.monitor(), work)
-        plot = {"drift_over_time": dg.MetadataValue.md(picture)} if picture else {}
-        return Made(made.table, made.version, made.num_rows, made.schema, metadata={**made.metadata, **plot})
+        return drift_step(self.monitor(), work)
 
     def judge(self, work: Work) -> Made:
         """Opens and closes incidents by what the finished windows say."""

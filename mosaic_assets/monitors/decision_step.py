@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mosaic_assets.datasets.manifest import Manifest
 from mosaic_assets.models.gates import ValidationThreshold
+from mosaic_assets.models.learnt import learnt_until, manifest_of_version
 from mosaic_assets.monitors.declaration import Monitor
 from mosaic_assets.monitors.promotion import Decision, clean_window, decide
 from mosaic_assets.monitors.quality import LABEL, join_labels
@@ -66,7 +66,8 @@ def decision_step(monitor: Monitor, contest: Contest, work: Work) -> Made:
         raise UserError(f"'{model_name}' has no champion.", work.asset, "Train a model that passes its gates first.")
     if challenger is None or challenger.version == champion.version:
         return Made(version=work.run_id, metadata={"verdict": "no challenger", "champion": champion.version})
-    last = {model.version: _last_label(work, model, monitor) for model in (champion, challenger)}
+    manifests = work.seams.settings.state / "manifests"
+    last = {model.version: learnt_until(manifest_of_version(manifests, model)) for model in (champion, challenger)}
     end = work.window[1] if work.window else work.now_utc
     start, end = clean_window((work.window[0] if work.window else min(last.values()), end), *last.values())
     champion_scores, challenger_scores, labels, days = _same_rows(monitor, work, champion, challenger, (start, end))
@@ -115,15 +116,6 @@ def _model_name(monitor: Monitor, work: Work) -> str:
         if not getattr(monitor, field):
             raise UserError(f"A decision needs '{field}'.", work.asset, "Name it in the monitor.")
     return str(monitor.registered_model_name)
-
-
-def _last_label(work: Work, model: ModelVersion, monitor: Monitor) -> datetime:
-    """Returns the end of what a model was fitted or tuned on, from its manifest."""
-    dataset = monitor.baseline_table_name.rpartition("/")[2]
-    manifest = Manifest.load(
-        work.seams.settings.state / "manifests" / f"{dataset}-{model.tags.get('manifest_id', '')}.json"
-    )
-    return datetime.fromisoformat(manifest.split[1])
 
 
 def _same_rows(

@@ -1,12 +1,12 @@
 """The steps that compare profiles with the baseline and judge incidents."""
 
-import base64
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import pyarrow.compute as pc
 
+from mosaic_assets.models.plots import as_markdown
 from mosaic_assets.monitors.baseline import Baseline
 from mosaic_assets.monitors.declaration import Monitor
 from mosaic_assets.monitors.drift_windows import drift_rows, observations
@@ -16,7 +16,7 @@ from mosaic_assets.monitors.metrics_tables import as_drift_table
 from mosaic_assets.monitors.plots import drift_over_time
 from mosaic_assets.monitors.profile_steps import in_months, profile_store
 from mosaic_assets.monitors.windows import Slice
-from mosaic_assets.work import CheckOutcome, Made, Work
+from mosaic_assets.work import CheckOutcome, Made, Markdown, Work
 from mosaic_resources.errors import UserError
 
 __all__ = ["drift_step", "incident_step", "read_baseline"]
@@ -24,8 +24,8 @@ __all__ = ["drift_step", "incident_step", "read_baseline"]
 METRIC = "population_stability_index"
 
 
-def drift_step(monitor: Monitor, work: Work) -> tuple[Made, str | None]:
-    """Returns what comparing the step's windows made, and a plot of drift over time as Markdown."""
+def drift_step(monitor: Monitor, work: Work) -> Made:
+    """Returns what comparing the step's windows made, with a plot of drift over time."""
     lake, name = work.seams.lake, monitor.key("drift_metrics")
     baseline = read_baseline(monitor, work)
     profiled = work.read_table(monitor.key("profile_metrics"), filters=_month_filter(work))
@@ -40,11 +40,11 @@ def drift_step(monitor: Monitor, work: Work) -> tuple[Made, str | None]:
     same = f"{in_months(table)} AND baseline_id = '{baseline.id}'"
     version = lake.write(name, table, work.commit(), predicate=same, partition_by=["month"])
     alarms = sorted({row["column_name"] for row in made if row["alarm"]})
-    done = Made(
+    return Made(
         name, version, lake.num_rows(name), table.schema,
-        metadata={"baseline_id": baseline.id, "columns_with_alarm": len(alarms), "alarms": alarms},
+        metadata={"baseline_id": baseline.id, "columns_with_alarm": len(alarms), "alarms": alarms,
+                  **_picture(monitor, work, baseline, version)},
     )  # fmt: skip
-    return done, _picture(monitor, work, baseline, version)
 
 
 def incident_step(monitor: Monitor, work: Work) -> Made:
@@ -91,7 +91,7 @@ def _month_filter(work: Work) -> Any:
     return (pc.field("month") >= first) & (pc.field("month") < last)
 
 
-def _picture(monitor: Monitor, work: Work, baseline: Baseline, version: int) -> str | None:
+def _picture(monitor: Monitor, work: Work, baseline: Baseline, version: int) -> dict[str, Markdown]:
     columns = ["window", "granularity", "slice_key", "drift_type", "baseline_id", "column_name", METRIC]
     rows = work.seams.lake.read(monitor.key("drift_metrics"), version, columns).to_pylist()
     series: dict[str, list[tuple[datetime, float]]] = {}
@@ -100,8 +100,8 @@ def _picture(monitor: Monitor, work: Work, baseline: Baseline, version: int) -> 
         if judged and row["drift_type"] == "BASELINE" and row["baseline_id"] == baseline.id and row[METRIC] is not None:
             series.setdefault(row["column_name"], []).append((row["window"]["start"], row[METRIC]))
     if not series:
-        return None
+        return {}
     threshold = monitor.thresholds.get(METRIC, 0.2)
     title = f"Drift of {monitor.name} against {baseline.id}"
     png = drift_over_time(series, metric=METRIC, threshold=threshold, title=title)
-    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+    return {"drift_over_time": Markdown(as_markdown(png, title))}

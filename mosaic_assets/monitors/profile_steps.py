@@ -6,15 +6,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mosaic_assets.models.plots import as_markdown
 from mosaic_assets.monitors.columns import is_numeric, is_text
 from mosaic_assets.monitors.declaration import Monitor
 from mosaic_assets.monitors.fit_baseline import fit_baseline
 from mosaic_assets.monitors.metrics_tables import as_profile_table, quality_row
+from mosaic_assets.monitors.plots import quality_over_time
 from mosaic_assets.monitors.profile_store import ProfileStore
 from mosaic_assets.monitors.profile_windows import Watched, make_profiles
 from mosaic_assets.monitors.quality import join_labels, quality_by_window
 from mosaic_assets.monitors.windows import Slice, window_starts
-from mosaic_assets.work import Made, Work
+from mosaic_assets.work import Made, Markdown, Work
 from mosaic_resources.errors import UserError
 
 __all__ = ["baseline_step", "in_months", "profile_step", "profile_store"]
@@ -37,11 +39,16 @@ def profile_step(monitor: Monitor, work: Work) -> Made:
     quality = _quality_rows(monitor, work, rows)
     table = as_profile_table([*made, *quality])
     version = lake.write(name, table, work.commit(), predicate=in_months(table), partition_by=["month"])
+    learnt = sorted(
+        {f"{row['month']} v{row['model_version']}" for row in quality if row["quality_state"] == "in_sample"}
+    )
     measured = [row for row in quality if row["quality_state"] == "measured"]
     figures = {f"auc_{row['month']}_v{row['model_version'] or '?'}": row["roc_auc_score"] for row in measured}
     return Made(
         name, version, lake.num_rows(name), table.schema, preview=table.select(PREVIEW),
-        metadata={"rows_profiled": rows.num_rows, "profiles": len({row["profile_path"] for row in made}), **figures},
+        metadata={"rows_profiled": rows.num_rows, "profiles": len({row["profile_path"] for row in made}), **figures,
+                  **({"in_sample": learnt} if learnt else {}),
+                  **_picture(monitor, work, version)},
     )  # fmt: skip
 
 
@@ -128,15 +135,41 @@ def _quality_rows(monitor: Monitor, work: Work, rows: pa.Table) -> list[dict[str
     joined = join_labels(
         rows, labels, monitor.entity_key, label_col=monitor.label_col, known_col=known, now_utc=work.now_utc
     )
+    learnt = _learnt(monitor, work)
     made = []
     for granularity in monitor.granularities:
         for found in quality_by_window(
             joined, prediction_col=monitor.prediction_col, timestamp_col=monitor.timestamp_col,
             model_col=monitor.model_id_col, granularity=granularity, min_labelled_rows=monitor.min_labelled_rows,
+            learnt=learnt,
         ):  # fmt: skip
             where = Slice(found.start, granularity, found.model_version)
             made.append(quality_row(found, where, evaluated_at=work.now_utc))
     return made
+
+
+def _picture(monitor: Monitor, work: Work, version: int) -> dict[str, Markdown]:
+    """Returns the plot of AUC over the windows, from windows that no version was fitted on."""
+    columns = ["window", "granularity", "model_version", "quality_state", "roc_auc_score"]
+    measured = (pc.field("quality_state") == "measured") & (pc.field("granularity") == monitor.granularity)
+    rows = work.seams.lake.read(monitor.key("profile_metrics"), version, columns, measured).to_pylist()
+    series: dict[str, list[tuple[datetime, float]]] = {}
+    for row in sorted(rows, key=lambda one: one["window"]["start"]):
+        series.setdefault(row["model_version"], []).append((row["window"]["start"], row["roc_auc_score"]))
+    if not series:
+        return {}
+    title = f"AUC of {monitor.name} by late labels"
+    png = quality_over_time(series, metric="roc_auc_score", title=title)
+    return {"quality_over_time": Markdown(as_markdown(png, title))}
+
+
+def _learnt(monitor: Monitor, work: Work) -> dict[str, datetime]:
+    if monitor.registered_model_name is None:
+        return {}
+    from mosaic_assets.models.learnt import learnt_by_version
+
+    manifests = work.seams.settings.state / "manifests"
+    return learnt_by_version(work.seams.registry, manifests, monitor.registered_model_name)
 
 
 def profile_store(monitor: Monitor, work: Work) -> ProfileStore:

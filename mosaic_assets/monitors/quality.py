@@ -1,6 +1,6 @@
 """Quality of predictions once their labels are known: by window and model version, never from labels of the future."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -15,7 +15,7 @@ from mosaic_resources.errors import UnknownNameError, UserError
 
 __all__ = ["LABEL", "Quality", "QualityState", "brier_score", "join_labels", "log_loss", "measure", "quality_by_window"]
 
-QualityState = Literal["measured", "not_enough_labels", "one_class_only"]
+QualityState = Literal["measured", "in_sample", "not_enough_labels", "one_class_only"]
 LABEL = "label__known"
 _UTC = pa.timestamp("us", tz="UTC")
 # A saturated float32 probability would make the loss infinite; the same bound as in mosaic_assets.models.scores.
@@ -32,6 +32,7 @@ class Quality:
         num_predictions: Predictions in the window.
         num_labelled: Those whose label is known by now.
         state: Whether the figures mean something; they are None where it is not ``measured``.
+            ``in_sample``: the version was fitted on rows of the window, so its figures would flatter it.
     """
 
     start: datetime
@@ -91,6 +92,7 @@ def quality_by_window(
     model_col: str | None,
     granularity: Granularity,
     min_labelled_rows: int,
+    learnt: Mapping[str, datetime] | None = None,
 ) -> list[Quality]:
     """Returns the quality of each window and model version, in order.
 
@@ -101,6 +103,7 @@ def quality_by_window(
         model_col: Column of the model version; None: one model.
         granularity: Length of the windows.
         min_labelled_rows: Fewer known labels are ``not_enough_labels``.
+        learnt: Model version → end of what it was fitted on; windows of it that begin earlier are ``in_sample``.
     """
     _need(joined, [prediction_col, timestamp_col, LABEL, *([model_col] if model_col else [])], "predictions")
     starts = window_starts(joined[timestamp_col], granularity)
@@ -111,6 +114,11 @@ def quality_by_window(
     made = []
     for start, version in zip(found["start"], found["version"], strict=True):
         rows = joined.filter(pc.and_(pc.equal(starts, start), pc.equal(versions, version)))
+        end = (learnt or {}).get(version.as_py())
+        if end is not None and start.as_py() < end:
+            num_labelled = rows.num_rows - rows[LABEL].null_count
+            made.append(Quality(start.as_py(), version.as_py(), rows.num_rows, num_labelled, "in_sample"))
+            continue
         made.append(measure(rows[prediction_col], rows[LABEL], start.as_py(), version.as_py(), min_labelled_rows))
     return made
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from sklearn import metrics
 
@@ -82,6 +83,29 @@ def test_quality_equals_scikit_learn_by_window_and_version():
         assert quality.auc == pytest.approx(metrics.roc_auc_score(labels, scores))
         assert quality.log_loss == pytest.approx(metrics.log_loss(labels, scores), rel=1e-6)
         assert quality.brier == pytest.approx(metrics.brier_score_loss(labels, scores))
+
+
+def test_windows_that_a_version_was_fitted_on_are_marked_and_have_no_figures():
+    august = JULY + timedelta(days=31)
+    rows = joined(august + timedelta(days=90))
+    asked = {"prediction_col": "score", "timestamp_col": "at", "model_col": "model_version", "min_labelled_rows": 50}
+    found = quality_by_window(rows, **asked, granularity="1 month", learnt={"2": august})
+    states = {(one.start.month, one.model_version): (one.state, one.auc is None) for one in found}
+    assert states == {
+        (7, "1"): ("measured", False), (7, "2"): ("in_sample", True),
+        (8, "1"): ("measured", False), (8, "2"): ("measured", False),
+    }  # fmt: skip
+    marked = next(one for one in found if one.state == "in_sample")
+    assert (marked.log_loss, marked.brier) == (None, None)
+    assert (
+        marked.num_labelled
+        == rows.filter(pc.is_valid(rows[LABEL]))
+        .filter((pc.field("model_version") == "2") & (pc.field("at") < pa.scalar(august)))
+        .num_rows
+    )
+    # A fit that ends within a window spoils the whole of it.
+    cut = quality_by_window(rows, **asked, granularity="1 month", learnt={"2": JULY + timedelta(days=2)})
+    assert [one.state for one in cut if one.model_version == "2"] == ["in_sample", "measured"]
 
 
 def test_too_few_labels_are_a_state_and_not_a_figure():
