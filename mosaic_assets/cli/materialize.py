@@ -1,7 +1,7 @@
 """``mosaic materialize``: runs assets in this process."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,7 @@ def materialize(
 ) -> None:
     """Materialize assets in order, in this process, into the project's own Dagster instance."""
     with errors(output):
+        from mosaic_assets.models.rival import COMPARISON
         from mosaic_assets.orchestration.pending import Pending
         from mosaic_assets.orchestration.run import instance_of, load_definitions
         from mosaic_assets.orchestration.run import materialize as run
@@ -46,7 +47,16 @@ def materialize(
                 with console.status(label) if output is Output.text else errors(output):
                     result = run(defs, instance, group, partitions=span)
                 pending.done(group)
-                made.append({"assets": group, "partitions": span, "run_id": result.run_id})
+                told = _told(result, COMPARISON)
+                made.append({"assets": group, "partitions": span, "run_id": result.run_id, "comparisons": told})
                 if output is Output.text:
                     console.print(f"[green]made[/green] {label}")
+                    for key, line in told.items():
+                        console.print(f"  [bold]{key}[/bold]: {line}", highlight=False)
         emit(made, output, lambda: console.print("Nothing has changed." if not made else f"{len(made)} runs."))
+
+
+def _told(result: Any, name: str) -> dict[str, str]:
+    """Returns asset → the text that it keeps under one name of its metadata, of those that a run made with it."""
+    made = [event.materialization for event in result.get_asset_materialization_events()]
+    return {one.asset_key.to_user_string(): str(one.metadata[name].value) for one in made if name in one.metadata}

@@ -28,6 +28,7 @@ class CardFacts:
         trained_at: Time of the step, UTC.
         recipe: Setting → value, as declared and chosen.
         verdict: What the gates said.
+        comparison: The version beside the one before it, in one line; empty: not compared.
     """
 
     name: str
@@ -40,6 +41,7 @@ class CardFacts:
     trained_at: datetime
     recipe: Mapping[str, object]
     verdict: Verdict | None = None
+    comparison: str = ""
 
 
 def model_card(facts: CardFacts, model: FittedModel) -> str:
@@ -49,6 +51,7 @@ def model_card(facts: CardFacts, model: FittedModel) -> str:
         f"Predicts the probability that `{facts.label}` is 1.",
         _section("Made from", _table(("what", "which"), _origin(facts, model))),
         _section("How good", _metric_table(model.metrics)),
+        facts.comparison,
         _section("Trials", _trials(model)),
         _section("Gates", _verdict(facts.verdict)),
         _section("Calibration", _calibration(model)),

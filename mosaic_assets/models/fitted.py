@@ -13,8 +13,9 @@ from mosaic_assets.models.curves import Point
 from mosaic_assets.models.tuning import Trial
 from mosaic_resources.bentos.encoding import Encoding
 
-__all__ = ["Estimator", "FittedModel"]
+__all__ = ["Estimator", "FittedModel", "Scored"]
 
+# (rows,) labels and (rows,) probabilities.
 Scored = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 

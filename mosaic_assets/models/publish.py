@@ -8,15 +8,15 @@ from typing import Any
 
 from mosaic_assets.models.card import CardFacts, model_card
 from mosaic_assets.models.export import UNREGISTERED, write_identity
-from mosaic_assets.models.fitted import FittedModel
+from mosaic_assets.models.fitted import FittedModel, Scored
 from mosaic_assets.models.gates import ValidationThreshold, Verdict, judge
 from mosaic_assets.models.plots import calibration_plot, loss_plot, roc_plot
 from mosaic_resources.bentos.model_folder import ModelIdentityFile
 from mosaic_resources.mlflow.contract import CHALLENGER, CHAMPION, ModelVersion, Registry, RunRequest, RunStatus
 
-__all__ = ["Published", "earlier_settings", "publish", "put_alias", "tracked_run"]
+__all__ = ["DEFINITION_TAG", "MANIFEST_TAG", "Published", "earlier_settings", "publish", "put_alias", "tracked_run"]
 
-CODE_TAG, SETTINGS_TAG, MANIFEST_TAG = "code_version", "settings", "manifest_id"
+CODE_TAG, SETTINGS_TAG, MANIFEST_TAG, DEFINITION_TAG = "code_version", "settings", "manifest_id", "definition"
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def publish(
     threshold: float = 0.5,
     tags: Mapping[str, str] | None = None,
     promotable: bool = True,
+    beside: Mapping[str, Scored] | None = None,
 ) -> Published:
     """Registers a model, judges it, gives it its alias and closes its run.
 
@@ -70,6 +71,7 @@ def publish(
         threshold: Probability from which on the label is taken as 1.
         tags: Further tags of the version.
         promotable: Whether it may be champion or challenger; a reference never is.
+        beside: Another version's (labels, probabilities), for the same pictures.
 
     Raises:
         AliasMovedError: Someone else moved an alias meanwhile.
@@ -94,7 +96,7 @@ def publish(
     )
     card = model_card(replace(facts, verdict=verdict), model)
     (model.folder / "README.md").write_text(card)
-    plots = _plots(model)
+    plots = _plots(model, beside or {})
     registry.log(
         facts.run_id,
         files={"model_card.md": card.encode(), **{f"plots/{plot}.png": png for plot, png in plots.items()}},
@@ -150,8 +152,9 @@ def earlier_settings(versions: Sequence[ModelVersion], code_version: str) -> Map
     return None
 
 
-def _plots(model: FittedModel) -> dict[str, bytes]:
+def _plots(model: FittedModel, beside: Mapping[str, Scored]) -> dict[str, bytes]:
     plots = {"loss": loss_plot(model.points)} if model.points else {}
     if model.scored:
-        plots |= {"roc": roc_plot(model.scored), "calibration": calibration_plot(model.scored)}
+        scored = {**model.scored, **beside}
+        plots |= {"roc": roc_plot(scored), "calibration": calibration_plot(scored)}
     return plots

@@ -14,13 +14,15 @@ from mosaic_assets.datasets.row_hash import in_key_order
 from mosaic_assets.lineage.names import model_version_use
 from mosaic_assets.models.card import CardFacts
 from mosaic_assets.models.curves import Point
+from mosaic_assets.models.definition import rows_definition
 from mosaic_assets.models.fit import MakeEstimator, ModelData, fit_model
 from mosaic_assets.models.fitted import Estimator, FittedModel
 from mosaic_assets.models.gates import ValidationThreshold
 from mosaic_assets.models.inputs import manifest_of, model_columns
 from mosaic_assets.models.plots import as_markdown
-from mosaic_assets.models.publish import Published, earlier_settings, publish, tracked_run
+from mosaic_assets.models.publish import DEFINITION_TAG, Published, earlier_settings, publish, tracked_run
 from mosaic_assets.models.recipe import Recipe
+from mosaic_assets.models.rival import COMPARISON, Comparison, compare_with_rival, rival_of
 from mosaic_assets.models.tuning import Settings, proposals
 from mosaic_assets.work import CheckOutcome, Link, Made, Markdown, Work
 from mosaic_resources.bentos.encoding import Encoding
@@ -133,6 +135,8 @@ def train_step(work: Work, declared: Declaration, estimators: EstimatorOf, folde
     """Fits a model to the newest version of its dataset, registers it and returns what was made.
 
     Settings that were chosen for the same declaration before are kept: a retraining changes the rows, not the recipe.
+    Where the recipe, the columns or the code of a joined table differ from the last version's, the new one is measured
+    on the validation split before it is refitted, and the champion beside it.
 
     Args:
         work: The step.
@@ -145,23 +149,44 @@ def train_step(work: Work, declared: Declaration, estimators: EstimatorOf, folde
     manifest = manifest_of(work.seams.settings.state / "manifests", declared.dataset, version)
     rows = in_key_order(work.read_table(table, version), manifest.entity_key)
     columns = model_columns(rows.schema, declared.request, declared.service, declared.exclude_columns, declared.columns)
-    kept = earlier_settings(registry.versions(declared.name), work.code_version)
+    versions, rival = (
+        registry.versions(declared.name),
+        rival_of(registry, declared.name, promotable=declared.promotable),
+    )
+    kept, definition = earlier_settings(versions, work.code_version), rows_definition(lake, manifest, columns)
+    same = kept is not None and versions[-1].tags.get(DEFINITION_TAG) == definition
     trials = [kept] if kept is not None else proposals(declared.space, declared.num_trials, declared.seed)
     with tracked_run(registry, _request(work, declared, manifest, version, rows.num_rows)) as run_id:
+        data = ModelData(rows, columns, declared.label)
         model = fit_model(
-            ModelData(rows, columns, declared.label),
+            data,
             estimators(run_id),
             folder,
             trials=trials,
-            measure=kept is None or not declared.promotable,
+            measure=not same or not declared.promotable,
             metric=declared.metric,
             greater_is_better=declared.greater_is_better,
         )
+        comparison = None
+        if "validation" in model.scored:
+            comparison = compare_with_rival(
+                model, data.split("validation"), manifest, rival, registry=registry,
+                state=work.seams.settings.state, metric=declared.metric,
+            )  # fmt: skip
+            registry.log(run_id, [(name, 0, value) for name, value in comparison.metrics.items()])
+            work.log.info("%s: %s", declared.name, comparison.text)
         facts = CardFacts(
             declared.name, declared.description, declared.label, f"{table} version {version}", manifest.id, run_id,
             work.code_version, work.now_utc, declared.chosen(model.settings),
+            comparison=comparison.text if comparison else "",
         )  # fmt: skip
-        tags = {"dagster_run_id": work.run_id, "asset": work.asset, "dataset_version": str(version)}
+        tags = {
+            "dagster_run_id": work.run_id,
+            "asset": work.asset,
+            "dataset_version": str(version),
+            DEFINITION_TAG: definition,
+            **({COMPARISON: comparison.text} if comparison else {}),
+        }
         published = publish(
             registry,
             model,
@@ -170,9 +195,10 @@ def train_step(work: Work, declared: Declaration, estimators: EstimatorOf, folde
             threshold=declared.threshold,
             tags=tags,
             promotable=declared.promotable,
+            beside=comparison.scored if comparison else None,
         )
     _record(work, published, model, manifest)
-    return _made(work, published, model, manifest, declared, rows)
+    return _made(work, published, model, manifest, declared, rows, comparison)
 
 
 def _request(work: Work, declared: Declaration, manifest: Manifest, version: int, num_rows: int) -> RunRequest:
@@ -199,7 +225,13 @@ def _record(work: Work, published: Published, model: FittedModel, manifest: Mani
 
 
 def _made(
-    work: Work, published: Published, model: FittedModel, manifest: Manifest, declared: Declaration, rows: pa.Table
+    work: Work,
+    published: Published,
+    model: FittedModel,
+    manifest: Manifest,
+    declared: Declaration,
+    rows: pa.Table,
+    comparison: Comparison | None,
 ) -> Made:
     version, verdict = published.version, published.verdict
     shown = {name: Markdown(as_markdown(png, name)) for name, png in published.plots.items()}
@@ -218,6 +250,7 @@ def _made(
             for name, value in model.metrics.items()
             if not name.endswith(("num_rows", "share", "probability"))
         },
+        **({COMPARISON: comparison.text, **comparison.metrics} if comparison else {}),
         "model_card": Markdown(published.card),
         **shown,
     }

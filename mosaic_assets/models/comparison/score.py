@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from mosaic_assets.models.apply import apply_model
 from mosaic_assets.models.scores import scores
 from mosaic_assets.models.versions import version_folder
 from mosaic_resources.bentos.model_folder import read_model_folder
-from mosaic_resources.bentos.scoring import Scorer
 from mosaic_resources.errors import UserError
 from mosaic_resources.mlflow.contract import Registry
 
@@ -46,14 +46,11 @@ def score_versions(registry: Registry, models: Sequence[str], rows: pa.Table, la
     Raises:
         UserError: No version is registered.
     """
-    from mosaic_assets.features.model_columns import model_columns
-
     lines = []
     for model in models:
         for version in registry.versions(model):
             folder = read_model_folder(version_folder(registry, state, version))
-            columns = model_columns({name: rows[name] for name in folder.columns})
-            found = scores(rows[label].to_numpy(), Scorer(folder, num_threads=2).score(columns))
+            found = scores(rows[label].to_numpy(), apply_model(folder, rows))
             lines.append(Line(version.name, version.version, version.aliases, found))
     if not lines:
         raise UserError(f"No version of {', '.join(models)} is registered.", do="Train one first.")

@@ -103,6 +103,27 @@ def test_the_readme_of_a_new_project_holds(tmp_path: Path, monkeypatch: pytest.M
     assert made["assets"] == ["tables/trips", "features/station_trips"]
 
 
+COMPARED = """
+import dagster as dg
+
+@dg.asset(key=["models", "trips"])
+def trips() -> dg.MaterializeResult:
+    return dg.MaterializeResult(metadata={"comparison": "roc_auc 0.7000 → 0.7100 on the same 90 validation rows"})
+"""
+
+
+@pytest.mark.usefixtures("quiet_home")
+def test_materialize_tells_how_each_model_compares(tmp_path: Path) -> None:
+    project = tmp_path / "compares"
+    told("init", str(project))
+    (project / "compares" / "defs" / "model.py").write_text(COMPARED)
+    here = ("--project", str(project))
+    line = "roc_auc 0.7000 → 0.7100 on the same 90 validation rows"
+    assert f"models/trips: {line}" in run("materialize", "models/trips", *here)
+    made = told("materialize", "models/trips", "raw/trips", *here)
+    assert [run["comparisons"] for run in made] == [{"models/trips": line}]
+
+
 def test_make_project_refuses(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("")

@@ -8,12 +8,15 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from dagster.components.core.component_tree import ComponentTreeException
 from dagster.components.testing import create_defs_folder_sandbox
 
 from mosaic_assets.datasets.fake import fake_manifest
 from mosaic_assets.datasets.manifest import Manifest
+from mosaic_assets.models.apply import apply_model
+from mosaic_assets.models.scores import scores
 from mosaic_assets.models.versions import find_version, version_folder
 from mosaic_resources.bentos.model_folder import read_model_folder
 from mosaic_resources.delta.commit import Commit
@@ -106,11 +109,14 @@ def seams(tmp_path_factory: pytest.TempPathFactory) -> Seams:
     return seams
 
 
-def land(seams: Seams, rows: pa.Table) -> Manifest:
+def land(seams: Seams, rows: pa.Table, month: int = 6) -> Manifest:
+    """Lands a dataset whose validation split is a month of 2013."""
     version = seams.lake.write("datasets/delays", rows, Commit("test"))
+    begins, ends = f"2013-{month:02}-01T00:00:00+00:00", f"2013-{month + 1:02}-01T00:00:00+00:00"
     manifest = fake_manifest(
-        "delays", query=str(version), cutoff_utc=CUTOFF.isoformat(), table_version=version, entity_key=("flight_id",)
-    )
+        "delays", query=str(version), cutoff_utc=CUTOFF.isoformat(), table_version=version, entity_key=("flight_id",),
+        split=(begins, ends, ends),
+    )  # fmt: skip
     manifest.save(seams.settings.state / "manifests")
     return manifest
 
@@ -122,6 +128,12 @@ def dataset_rows(data: Any) -> pa.Table:
     table = table.append_column("tailnum", pa.array(["N1"] * len(table)))
     table = table.append_column("flight_id", pa.array(range(len(table)), pa.int64()))
     return table.select(["flight_id", "tailnum", "carrier", "late", "aircraft__delay", "aircraft__wind", "split"])
+
+
+def with_gust(rows: pa.Table) -> pa.Table:
+    """Adds a column, as an on-demand function does, that holds the label of every other row."""
+    gust = [float(late) if number % 2 else 0.5 for number, late in enumerate(rows["late"].to_pylist())]
+    return rows.add_column(rows.num_columns - 1, "gust", pa.array(gust))
 
 
 def materialize(
@@ -138,6 +150,7 @@ def test_model_is_trained_promoted_and_challenged(definitions: dg.Definitions, s
     made, result = materialize(definitions, seams, "models/late")
     assert (made["model_version"], made["alias"], made["manifest_id"]) == ("1", "champion", manifest.id)
     assert made["roc_auc"] > 0.7
+    assert made["comparison"] == f"roc_auc {made['roc_auc']:.4f} on 500 validation rows; it is the first version"
     assert "data:image/png;base64" in made["roc"]
     (check,) = result.get_asset_check_evaluations()
     assert check.passed
@@ -159,10 +172,36 @@ def test_model_is_trained_promoted_and_challenged(definitions: dg.Definitions, s
     again, result = materialize(definitions, seams, "models/late")
     assert (again["model_version"], again["alias"]) == ("2", "challenger")
     assert again["settings"] == made["settings"]
-    assert "roc_auc" not in again
+    assert {"roc_auc", "comparison"} & again.keys() == set()
     (check,) = result.get_asset_check_evaluations()
     assert check.passed
     assert find_version(seams.registry, "late", "champion").version == "1"
+
+    # A column more, the same declaration: the settings stay, but the version is measured, the champion beside it.
+    wider = with_gust(dataset_rows(data))
+    land(seams, wider, month=7)
+    third, _ = materialize(definitions, seams, "models/late")
+    assert (third["model_version"], third["alias"], third["settings"]) == ("3", "challenger", made["settings"])
+    held_out = wider.filter(pc.equal(wider["split"], "validation"))
+    rival = scores(held_out["late"].to_numpy(), apply_model(model, held_out))["roc_auc"]
+    assert third["rival_validation_roc_auc"] == rival
+    assert third["roc_auc"] > rival + 0.03  # gust tells half of the labels
+    line = (
+        f"roc_auc {rival:.4f} → {third['roc_auc']:.4f} on the same 500 validation rows (champion version 1 → this one)"
+    )
+    assert third["comparison"] == line
+    version = find_version(seams.registry, "late", "3")
+    assert version.tags["comparison"] == line
+    figures = seams.registry.client.get_run(version.run_id).data.metrics
+    assert (figures["rival_validation_roc_auc"], figures["roc_auc"]) == (rival, third["roc_auc"])
+    assert "champion version 1 → this one" in third["model_card"]
+    assert {"roc", "calibration", "loss"} <= third.keys()
+
+    # Validation rows that the champion has learnt from would flatter it: it is not scored on them.
+    land(seams, dataset_rows(data), month=6)
+    fourth, _ = materialize(definitions, seams, "models/late")
+    assert fourth["comparison"].endswith("champion version 1 is not compared: it has learnt from rows until 2013-07-01")
+    assert "rival_validation_roc_auc" not in fourth
 
 
 def test_reference_is_registered_without_an_alias(definitions: dg.Definitions, seams: Seams, data: Any) -> None:
