@@ -5,7 +5,9 @@
              resolved ◀──under for close_after windows──┘
 
 Between the two thresholds nothing changes, so a flapping metric neither opens nor closes. Each opening of a key has
-its own epoch, 1, 2, 3, …; ``<key>@<epoch>`` names what it sets off, once.
+its own epoch, 1, 2, 3, …; ``<key>@<epoch>`` names what it sets off, once. Where that was in vain (``kept``: the
+challenger was not promoted) and later windows are bad for open_after again, the incident opens anew under the next
+epoch, so that newer rows get their chance; without an answer in between it never does.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,12 +26,13 @@ __all__ = [
     "acknowledge",
     "current",
     "is_open",
+    "keep",
     "observe",
     "resolve",
 ]
 
 State = Literal["none", "open", "acknowledged", "resolved"]
-Kind = Literal["observed", "opened", "acknowledged", "resolved"]
+Kind = Literal["observed", "opened", "acknowledged", "kept", "resolved"]
 Severity = Literal["warning", "critical"]
 
 
@@ -180,7 +183,8 @@ def observe(events: Sequence[Event], seen: Observation, policy: Policy, now_utc:
         reasons=seen.reasons,
         at_utc=now_utc,
     )
-    return [observed, *_turned(observed, policy, moved=last is not None and not same_baseline)]
+    answered = any(one.kind == "kept" and one.name == observed.name for one in events)
+    return [observed, *_turned(observed, policy, moved=last is not None and not same_baseline, answered=answered)]
 
 
 def acknowledge(events: Sequence[Event], key: str, by: str, now_utc: datetime, note: str = "") -> list[Event]:
@@ -194,6 +198,17 @@ def acknowledge(events: Sequence[Event], key: str, by: str, now_utc: datetime, n
         return []
     taken = replace(last, sequence=_next(events), kind="acknowledged", state="acknowledged")
     return [replace(taken, at_utc=now_utc, by=by, note=note)]
+
+
+def keep(events: Sequence[Event], key: str, now_utc: datetime, note: str) -> list[Event]:
+    """Returns the event by which an open incident learns that its retraining changed nothing; none where it knows.
+
+    It stays open. Bad windows are counted anew from here: only later ones can open its next epoch.
+    """
+    last = current(events).get(key)
+    if last is None or not is_open(last) or any(one.kind == "kept" and one.name == last.name for one in events):
+        return []
+    return [replace(last, sequence=_next(events), kind="kept", num_over=0, at_utc=now_utc, by="", note=note)]
 
 
 def resolve(events: Sequence[Event], key: str, by: str, now_utc: datetime, note: str) -> list[Event]:
@@ -214,9 +229,9 @@ def _is_old(events: Sequence[Event], last: Event | None, seen: Observation) -> b
     return seen.window_start < last.window_start or seen.baseline_id in same
 
 
-def _turned(observed: Event, policy: Policy, *, moved: bool) -> list[Event]:
+def _turned(observed: Event, policy: Policy, *, moved: bool, answered: bool) -> list[Event]:
     step = replace(observed, sequence=observed.sequence + 1)
-    if not is_open(observed) and observed.num_over >= policy.open_after:
+    if (answered or not is_open(observed)) and observed.num_over >= policy.open_after:
         note = f"{observed.num_over} window(s) at or over {policy.open_over:g}"
         return [replace(step, kind="opened", state="open", epoch=observed.epoch + 1, num_under=0, note=note)]
     if is_open(observed) and observed.num_under >= policy.close_after:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mosaic_assets.monitors.incidents import Observation, Policy, acknowledge, current, is_open, observe, resolve
+from mosaic_assets.monitors.incidents import Observation, Policy, acknowledge, current, is_open, keep, observe, resolve
 from mosaic_resources.errors import UserError
 
 KEY = "flight_delay/drift"
@@ -100,6 +100,42 @@ def test_moved_baseline_counts_anew_and_closes_what_the_same_window_opened():
     assert current(log)[KEY].state == "resolved"
     assert current(log)[KEY].note == "1 window(s) under 0.05, new baseline"
     assert play([window(31, 0.9, "b2"), window(31, 0.9, "b1")], policy, log) == log
+
+
+def test_answer_in_vain_lets_later_bad_windows_open_the_next_epoch_once():
+    policy = Policy(open_after=2)
+    log = play([window(n, 0.5) for n in range(4)], policy)
+    assert current(log)[KEY].name == f"{KEY}@1"
+    log += keep(log, KEY, START, "version 2 was not promoted")
+    told = current(log)[KEY]
+    assert (told.state, told.epoch, told.kind, told.note) == ("open", 1, "kept", "version 2 was not promoted")
+    assert keep(log, KEY, START, "again") == []
+    assert play([window(3, 0.5)], policy, log) == log  # A window that was judged before opens nothing.
+    log = play([window(4, 0.5)], policy, log)
+    assert current(log)[KEY].epoch == 1  # open_after asks for two.
+    log = play([window(5, 0.5), window(6, 0.5)], policy, log)
+    assert [event.name for event in log if event.kind == "opened"] == [f"{KEY}@1", f"{KEY}@2"]
+    log += keep(log, KEY, START, "nor was version 3")
+    log = play([window(7, 0.0)], policy, log)
+    assert current(log)[KEY].state == "resolved"
+    assert keep(log, KEY, START, "too late") == []
+    assert keep([], KEY, START, "nothing is open") == []
+
+
+@given(scores, policies, st.sets(st.integers(0, 40), max_size=6))
+def test_each_further_epoch_of_an_open_incident_follows_an_answer(found, policy, answers):
+    log, answered = [], 0
+    for number, score in enumerate(found):
+        before = current(log).get(KEY)
+        added = observe(log, window(number, score), policy, START)
+        if is_open(before) and any(event.kind == "opened" for event in added):
+            assert any(event.kind == "kept" and event.epoch == before.epoch for event in log)
+            answered += 1
+        log += added
+        if number in answers:
+            log += keep(log, KEY, START, "in vain")
+    assert answered <= len(answers)
+    assert [event.sequence for event in log] == list(range(1, len(log) + 1))
 
 
 def test_people_take_and_close_incidents():
