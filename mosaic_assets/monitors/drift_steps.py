@@ -11,7 +11,7 @@ from mosaic_assets.monitors.baseline import Baseline
 from mosaic_assets.monitors.declaration import Monitor
 from mosaic_assets.monitors.drift_windows import drift_rows, observations
 from mosaic_assets.monitors.incident_log import INCIDENTS, append_events, read_events
-from mosaic_assets.monitors.incidents import Event, current, is_open, observe
+from mosaic_assets.monitors.incidents import Event, Policy, current, is_open, observe
 from mosaic_assets.monitors.metrics_tables import as_drift_table
 from mosaic_assets.monitors.plots import drift_over_time
 from mosaic_assets.monitors.profile_steps import in_months, profile_store
@@ -62,7 +62,10 @@ def incident_step(monitor: Monitor, work: Work) -> Made:
         return added
 
     added = append_events(lake, monitor.name, decide, work.commit(f"{INCIDENTS}/{monitor.name}"))
-    last = current(read_events(lake, monitor.name)).get(key)
+    log = [event for event in read_events(lake, monitor.name) if event.key == key]
+    last = current(log).get(key)
+    if last is not None and last.epoch:
+        work.lineage.describe("mosaic_incident", **_facet(last, log, monitor.policy))
     waiting = last is not None and is_open(last)
     reasons = [f"{r.column}: {r.metric} {r.value:.2f} > {r.threshold:.2f}" for r in last.reasons] if last else []
     told = {"incident": last.name, "state": last.state, "score": last.score, "reasons": reasons} if last else {}
@@ -76,6 +79,22 @@ def incident_step(monitor: Monitor, work: Work) -> Made:
         INCIDENTS, version, lake.num_rows(INCIDENTS), lake.schema(INCIDENTS),
         metadata={"new_events": len(added), **told}, checks=[check],
     )  # fmt: skip
+
+
+def _facet(last: Event, log: Sequence[Event], policy: Policy) -> dict[str, object]:
+    """Returns what lineage says of an incident: its state by now, and what opened it."""
+    opened = next(event for event in reversed(log) if event.kind == "opened" and event.epoch == last.epoch)
+    said: dict[str, object] = {
+        "metric": "share_of_columns_with_alarm",
+        "value": opened.score,
+        "threshold": policy.open_over,
+    }
+    if opened.reasons:
+        worst = opened.reasons[0]
+        said = {"metric": worst.metric, "column": worst.column, "value": worst.value, "threshold": worst.threshold}
+    severity = last.severity if is_open(last) else opened.severity
+    head = {"incident": last.key, "epoch": last.epoch, "state": last.state, "severity": severity}
+    return {**head, "openedAt": opened.at_utc.isoformat(), **said}
 
 
 def read_baseline(monitor: Monitor, work: Work) -> Baseline:
