@@ -12,10 +12,13 @@ import pyarrow.compute as pc
 
 from mosaic_assets.models.gates import ValidationThreshold
 from mosaic_assets.models.learnt import learnt_until, manifest_of_version
+from mosaic_assets.models.plots import as_markdown, calibration_plot, roc_plot
 from mosaic_assets.monitors.declaration import Monitor
+from mosaic_assets.monitors.incident_log import INCIDENTS, append_events
+from mosaic_assets.monitors.incidents import keep
 from mosaic_assets.monitors.promotion import Decision, clean_window, decide
 from mosaic_assets.monitors.quality import LABEL, join_labels
-from mosaic_assets.work import Made, Work
+from mosaic_assets.work import Made, Markdown, Work
 from mosaic_resources.errors import UserError
 from mosaic_resources.mlflow.contract import CHALLENGER, CHAMPION, ModelVersion
 
@@ -83,6 +86,9 @@ def decision_step(monitor: Monitor, contest: Contest, work: Work) -> Made:
         groups=days,
         confidence=contest.confidence,
     )
+    pictures = _pictures(work, champion, challenger, (champion_scores, challenger_scores, labels))
+    if decision.verdict == "keep":
+        _tell_incident(monitor, work, f"version {challenger.version} was not promoted: {decision.reasons[0]}")
     if decision.verdict != "not_decided":
         _carry_out(work, decision, champion, challenger)
     work.lineage.facet(
@@ -99,7 +105,7 @@ def decision_step(monitor: Monitor, contest: Contest, work: Work) -> Made:
         name, version, work.seams.lake.num_rows(name), DECISIONS,
         preview=row.select(["decided_at", "verdict", "reasons"]),
         metadata={"verdict": decision.verdict, "reasons": list(decision.reasons), "champion": champion.version,
-                  "challenger": challenger.version, **decision.figures},
+                  "challenger": challenger.version, **decision.figures, **pictures},
     )  # fmt: skip
 
 
@@ -150,6 +156,32 @@ def _same_rows(
         both["score_0"].to_numpy(), both["score_1"].to_numpy(),
         both["label_0"].to_numpy(zero_copy_only=False).astype(bool), np.asarray(days),
     )  # fmt: skip
+
+
+def _pictures(
+    work: Work, champion: ModelVersion, challenger: ModelVersion, rows: tuple[Any, Any, Any]
+) -> dict[str, Markdown]:
+    """Returns ROC and calibration of both on the deciding rows, and keeps them with the challenger's run.
+
+    A retraining is not measured when it is made, so these are the pictures of it.
+    """
+    champion_scores, challenger_scores, labels = rows
+    if not len(labels):
+        return {}
+    truth = labels.astype(np.float64)
+    sides = {
+        f"champion (version {champion.version})": (truth, champion_scores),
+        f"challenger (version {challenger.version})": (truth, challenger_scores),
+    }
+    drawn = {"roc": roc_plot(sides), "calibration": calibration_plot(sides)}
+    work.seams.registry.log(challenger.run_id, files={f"plots/decision_{name}.png": png for name, png in drawn.items()})
+    return {name: Markdown(as_markdown(png, name)) for name, png in drawn.items()}
+
+
+def _tell_incident(monitor: Monitor, work: Work, note: str) -> None:
+    """Marks the open incident as answered, before the alias moves: a step that dies between decides again."""
+    commit = work.commit(f"{INCIDENTS}/{monitor.name}")
+    append_events(work.seams.lake, monitor.name, lambda log: keep(log, monitor.incident, work.now_utc, note), commit)
 
 
 def _carry_out(work: Work, decision: Decision, champion: ModelVersion, challenger: ModelVersion) -> None:

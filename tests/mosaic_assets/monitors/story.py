@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from mosaic_assets.monitors.incident_log import append_events
 from mosaic_assets.monitors.incidents import Observation, Policy, observe
@@ -84,6 +87,35 @@ def make_project(root: Path, monitor: str = MONITOR) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text.lstrip())
     return root
+
+
+ASSETS = ("profile_metrics", "baseline", "drift_metrics", "incidents")
+
+
+def load(root: Path, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
+    """Loads the project's definitions anew."""
+    monkeypatch.syspath_prepend(str(root))
+    for name in [name for name in sys.modules if name.split(".")[0] == "story"]:
+        monkeypatch.delitem(sys.modules, name)
+    from story.definitions import defs
+
+    return defs()
+
+
+def run(
+    defs: dg.Definitions, month: str, assets: Sequence[str] = ASSETS, *, partition: bool = True
+) -> dg.ExecuteInProcessResult:
+    """Materializes the monitor's assets one after the other and returns the last result."""
+    repository = defs.get_repository_def()
+    for kind in assets:
+        key = dg.AssetKey(["monitors", f"tiny_{kind}"])
+        job = repository.get_implicit_job_def_for_assets([key])
+        split = partition and kind in ("profile_metrics", "drift_metrics", "decision")
+        result = job.execute_in_process(
+            asset_selection=[key], partition_key=month if split else None, instance=dg.DagsterInstance.ephemeral()
+        )
+        assert result.success
+    return result
 
 
 def rows(month: int, shift: float = 0.0, num_rows: int = 900) -> pa.Table:

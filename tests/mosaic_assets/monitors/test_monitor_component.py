@@ -14,16 +14,6 @@ from mosaic_resources.seams import Seams
 from mosaic_resources.settings.clock import set_simulated_clock
 
 AUGUST, OCTOBER = datetime(2013, 8, 1, 6, tzinfo=UTC), datetime(2013, 10, 1, tzinfo=UTC)
-ASSETS = ["profile_metrics", "baseline", "drift_metrics", "incidents"]
-
-
-def load(root, monkeypatch):
-    monkeypatch.syspath_prepend(str(root))
-    for name in [name for name in sys.modules if name.split(".")[0] == "story"]:
-        monkeypatch.delitem(sys.modules, name)
-    from story.definitions import defs
-
-    return defs()
 
 
 @pytest.fixture
@@ -31,19 +21,6 @@ def root(tmp_path, monkeypatch, story):
     for name in ("MOSAIC_STATE", "MOSAIC_LAKE", "MOSAIC_TARGET"):
         monkeypatch.delenv(name, raising=False)
     return story.make_project(tmp_path)
-
-
-def run(defs, month, assets=ASSETS, *, partition=True):
-    repository = defs.get_repository_def()
-    for kind in assets:
-        key = dg.AssetKey(["monitors", f"tiny_{kind}"])
-        job = repository.get_implicit_job_def_for_assets([key])
-        split = partition and kind in ("profile_metrics", "drift_metrics")
-        result = job.execute_in_process(
-            asset_selection=[key], partition_key=month if split else None, instance=dg.DagsterInstance.ephemeral()
-        )
-        assert result.success
-    return result
 
 
 def cause(error):
@@ -61,21 +38,21 @@ def test_july_opens_an_incident_that_the_moved_baseline_closes(root, monkeypatch
     history = pa.concat_tables([story.rows(month) for month in range(1, 7)])
     july = story.rows(7, shift=2.0)
     story.land(seams, pa.concat_tables([july, story.rows(8, shift=1.9)]), history)
-    defs = load(root, monkeypatch)
-    told = run(defs, "2013-07")
+    defs = story.load(root, monkeypatch)
+    told = story.run(defs, "2013-07")
     event = read_events(seams.lake, "tiny")[-1]
     assert (event.name, event.kind, event.owner, event.score) == ("tiny/drift@1", "opened", "team:flights", 2 / 3)
     assert {reason.column for reason in event.reasons} == {"temp", "delay"}
     check = told.get_asset_check_evaluations()[0]
     assert (check.check_name, check.passed) == ("no_open_incident", False)
     version = seams.lake.version(INCIDENTS)
-    run(defs, "2013-07")
+    story.run(defs, "2013-07")
     assert seams.lake.version(INCIDENTS) == version
     set_simulated_clock(seams.settings.state, OCTOBER)
-    run(defs, "2013-08")
+    story.run(defs, "2013-08")
     assert read_events(seams.lake, "tiny")[-1].state == "open"
     story.land(seams, pa.concat_tables([july, story.rows(8, shift=1.9)]), pa.concat_tables([history, july]))
-    told = run(defs, "2013-08", ["baseline", "drift_metrics", "incidents"])
+    told = story.run(defs, "2013-08", ["baseline", "drift_metrics", "incidents"])
     assert [event.kind for event in read_events(seams.lake, "tiny")].count("opened") == 1
     assert read_events(seams.lake, "tiny")[-1].kind == "resolved"
     assert told.get_asset_check_evaluations()[0].passed
@@ -85,7 +62,7 @@ def test_tables_hold_profiles_quality_and_drift_of_the_month(root, monkeypatch, 
     seams = Seams.of(root)
     set_simulated_clock(seams.settings.state, AUGUST)
     story.land(seams, story.rows(7), pa.concat_tables([story.rows(month) for month in range(1, 7)]))
-    run(load(root, monkeypatch), "2013-07")
+    story.run(story.load(root, monkeypatch), "2013-07")
     metrics = seams.lake.read("monitors/tiny_profile_metrics").to_pylist()
     whole = [row for row in metrics if row["granularity"] == "1 month" and row["slice_key"] is None]
     assert {row["column_name"] for row in whole} == {"temp", "delay", "origin", ":table"}
@@ -94,7 +71,7 @@ def test_tables_hold_profiles_quality_and_drift_of_the_month(root, monkeypatch, 
     days = [row for row in metrics if row["granularity"] == "1 day" and row["column_name"] == "temp"]
     assert sum(row["count"] for row in days if row["slice_key"] is None) == 900
     set_simulated_clock(seams.settings.state, OCTOBER)
-    run(load(root, monkeypatch), "2013-07", ["profile_metrics"])
+    story.run(story.load(root, monkeypatch), "2013-07", ["profile_metrics"])
     again = seams.lake.read("monitors/tiny_profile_metrics").to_pylist()
     assert len(again) == len(metrics)
     quality = next(row for row in again if row["column_name"] == ":table" and row["granularity"] == "1 month")
@@ -124,14 +101,14 @@ def test_wrong_declaration_is_named_with_its_place(root, monkeypatch, story, old
     assert old in story.MONITOR
     story.make_project(root, story.MONITOR.replace(old, new))
     with pytest.raises(Exception, match="Error while building definitions") as caught:
-        load(root, monkeypatch).get_repository_def()
+        story.load(root, monkeypatch).get_repository_def()
     assert re.search(rf"defs\.yaml:\d+: .*{words}", cause(caught.value))
 
 
 def test_decision_is_an_asset_where_a_registered_model_is_watched(root, monkeypatch, story):
     watched = "registered_model_name: tiny\n  retraining: {validation_thresholds: {roc_auc: {threshold: 0.7}}, "
     story.make_project(root, story.MONITOR.replace("retraining: {", watched))
-    graph = load(root, monkeypatch).get_repository_def().asset_graph
+    graph = story.load(root, monkeypatch).get_repository_def().asset_graph
     assert graph.get(dg.AssetKey(["monitors", "tiny_decision"])).parent_keys == {
         dg.AssetKey(["predictions", "tiny"]),
         dg.AssetKey(["tables", "labels"]),
@@ -143,7 +120,7 @@ def test_month_without_rows_is_named(root, monkeypatch, story):
     set_simulated_clock(seams.settings.state, AUGUST)
     story.land(seams, story.rows(7), story.rows(1))
     with pytest.raises(UserError, match="'predictions/tiny' has no rows between 2013-05-01 and 2013-06-01"):
-        run(load(root, monkeypatch), "2013-05", ["profile_metrics"])
+        story.run(story.load(root, monkeypatch), "2013-05", ["profile_metrics"])
 
 
 def test_definitions_load_without_whylogs_or_matplotlib(root):
