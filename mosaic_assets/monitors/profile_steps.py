@@ -10,8 +10,9 @@ from mosaic_assets.models.plots import as_markdown
 from mosaic_assets.monitors.columns import is_numeric, is_text
 from mosaic_assets.monitors.declaration import Monitor
 from mosaic_assets.monitors.fit_baseline import fit_baseline
+from mosaic_assets.monitors.history import HistoryDrift, history_drift
 from mosaic_assets.monitors.metrics_tables import as_profile_table, quality_row
-from mosaic_assets.monitors.plots import quality_over_time
+from mosaic_assets.monitors.plots import drift_over_time, quality_over_time
 from mosaic_assets.monitors.profile_store import ProfileStore
 from mosaic_assets.monitors.profile_windows import Watched, make_profiles
 from mosaic_assets.monitors.quality import join_labels, quality_by_window
@@ -21,6 +22,7 @@ from mosaic_resources.errors import UserError
 
 __all__ = ["baseline_step", "in_months", "profile_step", "profile_store"]
 
+NUM_WORST = 8
 PREVIEW = ["month", "granularity", "column_name", "count", "num_nulls", "avg", "min", "max"]
 
 
@@ -56,12 +58,13 @@ def baseline_step(monitor: Monitor, work: Work) -> Made:
     """Returns what fitting the baseline made: one row with the whole of it as JSON."""
     lake, name = work.seams.lake, monitor.key("baseline")
     baseline_id, model_version, rows = _training_rows(monitor, work)
+    timestamp_col = monitor.baseline_timestamp_col or monitor.timestamp_col
     baseline = fit_baseline(
         rows,
         _columns(monitor, rows.schema),
         baseline_id=baseline_id,
         model_version=model_version,
-        timestamp_col=monitor.baseline_timestamp_col or monitor.timestamp_col,
+        timestamp_col=timestamp_col,
         granularity=monitor.granularity,
     )
     table = pa.table(
@@ -75,7 +78,19 @@ def baseline_step(monitor: Monitor, work: Work) -> Made:
     )
     version = lake.write(name, table, work.commit())
     shown = {"baseline_id": baseline.id, "model_version": model_version, "columns": len(baseline.columns)}
-    return Made(name, version, 1, table.schema, metadata={**shown, "training_rows": rows.num_rows})
+    drifted = history_drift(baseline, rows, timestamp_col) if timestamp_col else None
+    history = _history(monitor, drifted) if drifted else {}
+    return Made(name, version, 1, table.schema, metadata={**shown, "training_rows": rows.num_rows, **history})
+
+
+def _history(monitor: Monitor, drifted: HistoryDrift) -> dict[str, Any]:
+    """Returns the plot of the drift that the training rows themselves hold, and the columns that drift most."""
+    unit = monitor.granularity.removeprefix("1 ")
+    title = f"PSI of each {unit} of training against {drifted.first[0]:%Y-%m-%d} to {drifted.first[-1]:%Y-%m-%d}"
+    metric = "population_stability_index"
+    png = drift_over_time(drifted.series, metric=metric, threshold=monitor.thresholds.get(metric, 0.2), title=title)
+    worst = {name: round(value, 2) for name, value in drifted.worst(NUM_WORST).items()}
+    return {"drift_over_time": Markdown(as_markdown(png, title)), "largest_drift_in_training": worst}
 
 
 def _watched_rows(monitor: Monitor, work: Work) -> pa.Table:

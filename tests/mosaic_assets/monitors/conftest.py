@@ -31,7 +31,17 @@ def half_year():
 @pytest.fixture(scope="session")
 def story():
     """The functions of ``story.py``, which lies beside this file."""
-    spec = importlib.util.spec_from_file_location("monitor_story", Path(__file__).with_name("story.py"))
+    return beside("story.py")
+
+
+@pytest.fixture(scope="session")
+def nyc():
+    """The functions of ``weather.py``, which lies beside this file."""
+    return beside("weather.py")
+
+
+def beside(name):
+    spec = importlib.util.spec_from_file_location(f"monitor_{name[:-3]}", Path(__file__).with_name(name))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

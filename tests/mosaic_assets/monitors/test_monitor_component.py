@@ -115,6 +115,19 @@ def test_decision_is_an_asset_where_a_registered_model_is_watched(root, monkeypa
     }
 
 
+def test_baseline_shows_the_drift_that_its_own_months_hold(root, monkeypatch, story):
+    seams = Seams.of(root)
+    set_simulated_clock(seams.settings.state, AUGUST)
+    months = [story.rows(month, shift=0.5 * max(month - 4, 0)) for month in range(1, 7)]
+    story.land(seams, story.rows(7), pa.concat_tables(months))
+    (event,) = story.run(story.load(root, monkeypatch), "2013-07", ["baseline"]).get_asset_materialization_events()
+    metadata = event.materialization.metadata
+    title = "PSI of each month of training against 2013-01-01 to 2013-04-01"
+    assert metadata["drift_over_time"].value.startswith(f"![{title}](data:image/png")
+    worst = metadata["largest_drift_in_training"].value
+    assert worst["temp"] > 0.5 > worst["origin"]
+
+
 def test_month_without_rows_is_named(root, monkeypatch, story):
     seams = Seams.of(root)
     set_simulated_clock(seams.settings.state, AUGUST)
