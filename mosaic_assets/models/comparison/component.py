@@ -15,7 +15,10 @@ __all__ = ["ModelComparisonComponent"]
 
 @dg.scaffold_with(DeclarationScaffolder)
 class ModelComparisonComponent(dg.Component, dg.Model, dg.Resolvable):
-    """A job that scores every registered version of some models on the same rows, in one MLflow run."""
+    """A job that scores every registered version of some models on the same rows, in one MLflow run.
+
+    A version that has learnt from the rows is marked: its metrics are ``in_sample_<metric>``, and it is never best.
+    """
 
     name: str = Field(description="Name of the job.", examples=["compare_delay_models"])
     models: Sequence[str] = Field(
@@ -35,8 +38,9 @@ class ModelComparisonComponent(dg.Component, dg.Model, dg.Resolvable):
 
         @dg.op(required_resource_keys={"mlflow"}, out=dg.Out(dg.Nothing))
         def rank_versions(context: dg.OpExecutionContext, lines: list[dict[str, object]]) -> None:
-            best = lines[0]
-            context.resources.mlflow.set_tags({"best": f"{best['name']}/{best['version']}"})
+            honest = [line for line in lines if not line["in_sample"]]
+            best = f"{honest[0]['name']}/{honest[0]['version']}" if honest else "none: all have learnt from the rows"
+            context.resources.mlflow.set_tags({"best": best})
             context.log.info("Best: %s", best)
 
         @dg.job(
@@ -51,7 +55,7 @@ class ModelComparisonComponent(dg.Component, dg.Model, dg.Resolvable):
         return dg.Definitions(jobs=[compare])
 
     def score(self, context: dg.OpExecutionContext) -> list[dict[str, object]]:
-        """Scores the versions, logs each one's figures and returns them, best first."""
+        """Scores the versions, logs each one's figures and returns them: those not in-sample first, best first."""
         import pyarrow.compute as pc
 
         from mosaic_assets.models.comparison.score import score_versions
@@ -60,6 +64,8 @@ class ModelComparisonComponent(dg.Component, dg.Model, dg.Resolvable):
         rows = seams.lake.read(self.table, filters=pc.field("split") == self.split)
         lines = score_versions(seams.registry, self.models, rows, self.label, seams.settings.state)
         for line in lines:
-            named = {f"{line.name}_v{line.version}.{metric}": value for metric, value in line.metrics.items()}
-            context.resources.mlflow.log_metrics(named)
-        return [{"name": line.name, "version": line.version, **line.metrics} for line in lines]
+            head = f"{line.name}_v{line.version}.{'in_sample_' if line.in_sample else ''}"
+            context.resources.mlflow.log_metrics({f"{head}{metric}": value for metric, value in line.metrics.items()})
+        return [
+            {"name": line.name, "version": line.version, "in_sample": line.in_sample, **line.metrics} for line in lines
+        ]
