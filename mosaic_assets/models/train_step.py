@@ -149,10 +149,8 @@ def train_step(work: Work, declared: Declaration, estimators: EstimatorOf, folde
     manifest = manifest_of(work.seams.settings.state / "manifests", declared.dataset, version)
     rows = in_key_order(work.read_table(table, version), manifest.entity_key)
     columns = model_columns(rows.schema, declared.request, declared.service, declared.exclude_columns, declared.columns)
-    versions, rival = (
-        registry.versions(declared.name),
-        rival_of(registry, declared.name, promotable=declared.promotable),
-    )
+    versions = registry.versions(declared.name)
+    rival = rival_of(registry, declared.name, promotable=declared.promotable)
     kept, definition = earlier_settings(versions, work.code_version), rows_definition(lake, manifest, columns)
     same = kept is not None and versions[-1].tags.get(DEFINITION_TAG) == definition
     trials = [kept] if kept is not None else proposals(declared.space, declared.num_trials, declared.seed)
