@@ -52,7 +52,7 @@ def materialize(
                 if output is Output.text:
                     console.print(f"[green]made[/green] {label}")
                     for key, line in told.items():
-                        console.print(f"  [bold]{key}[/bold]: {line}", highlight=False)
+                        console.print(f"  [bold]{key}[/bold]: {line}", highlight=False, soft_wrap=True)
         emit(made, output, lambda: console.print("Nothing has changed." if not made else f"{len(made)} runs."))
 
 

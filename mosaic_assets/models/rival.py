@@ -74,12 +74,16 @@ def compare_with_rival(
         return Comparison(f"{metric} {_shown(value)} on {on}; it is the first version")
     name = f"{'champion' if CHAMPION in rival.aliases else 'earlier'} version {rival.version}"
     before = read_model_folder(version_folder(registry, state, rival))
-    obstacle = _obstacle(kept_manifest(state / "manifests", rival), before.columns, manifest, rows)
-    if obstacle:
+    learnt = kept_manifest(state / "manifests", rival)
+    obstacle = _obstacle(learnt, before.columns, manifest, rows)
+    if obstacle or learnt is None:
         return Comparison(f"{metric} {_shown(value)} on {on}; {name} is not compared: {obstacle}")
     theirs = apply_model(before, rows)
     found = scores(labels, theirs)
-    text = f"{metric} {_shown(found.get(metric))} → {_shown(value)} on the same {on} ({name} → this one)"
+    fits = (
+        f"{name}, fitted until {learnt_until(learnt):%Y-%m-%d} → this one, until {validation_start(manifest):%Y-%m-%d}"
+    )
+    text = f"{metric} {_shown(found.get(metric))} → {_shown(value)} on the same {on} ({fits})"
     metrics = {f"rival_validation_{one}": figure for one, figure in found.items() if one not in NOT_METRICS}
     return Comparison(text, {name: (labels, theirs)}, metrics)
 

@@ -186,15 +186,14 @@ def test_model_is_trained_promoted_and_challenged(definitions: dg.Definitions, s
     rival = scores(held_out["late"].to_numpy(), apply_model(model, held_out))["roc_auc"]
     assert third["rival_validation_roc_auc"] == rival
     assert third["roc_auc"] > rival + 0.03  # gust tells half of the labels
-    line = (
-        f"roc_auc {rival:.4f} → {third['roc_auc']:.4f} on the same 500 validation rows (champion version 1 → this one)"
-    )
+    fits = "champion version 1, fitted until 2013-07-01 → this one, until 2013-07-01"
+    line = f"roc_auc {rival:.4f} → {third['roc_auc']:.4f} on the same 500 validation rows ({fits})"
     assert third["comparison"] == line
     version = find_version(seams.registry, "late", "3")
     assert version.tags["comparison"] == line
     figures = seams.registry.client.get_run(version.run_id).data.metrics
     assert (figures["rival_validation_roc_auc"], figures["roc_auc"]) == (rival, third["roc_auc"])
-    assert "champion version 1 → this one" in third["model_card"]
+    assert line in third["model_card"]
     assert {"roc", "calibration", "loss"} <= third.keys()
 
     # Validation rows that the champion has learnt from would flatter it: it is not scored on them.

@@ -53,7 +53,8 @@ def test_rival_is_scored_on_the_same_rows(
     assert found.metrics["rival_validation_roc_auc"] == pytest.approx(expected)
     assert scores(labels, theirs)["roc_auc"] == pytest.approx(expected)
     own = fitted.metrics["validation_roc_auc"]
-    assert found.text == f"roc_auc {expected:.4f} → {own:.4f} on the same 500 validation rows ({name} → this one)"
+    fits = f"{name}, fitted until 2013-06-01 → this one, until 2013-06-01"
+    assert found.text == f"roc_auc {expected:.4f} → {own:.4f} on the same 500 validation rows ({fits})"
     assert "rival_validation_num_rows" not in found.metrics
 
 
