@@ -22,6 +22,7 @@ __all__ = [
     "Reason",
     "State",
     "acknowledge",
+    "claim",
     "current",
     "is_open",
     "observe",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 State = Literal["none", "open", "acknowledged", "resolved"]
-Kind = Literal["observed", "opened", "acknowledged", "resolved"]
+Kind = Literal["observed", "opened", "acknowledged", "claimed", "resolved"]
 Severity = Literal["warning", "critical"]
 
 
@@ -194,6 +195,16 @@ def acknowledge(events: Sequence[Event], key: str, by: str, now_utc: datetime, n
         return []
     taken = replace(last, sequence=_next(events), kind="acknowledged", state="acknowledged")
     return [replace(taken, at_utc=now_utc, by=by, note=note)]
+
+
+def claim(events: Sequence[Event], key: str, by: str, now_utc: datetime, note: str = "") -> list[Event]:
+    """Returns the event by which somebody takes it on to answer an open incident; the state stays as it is.
+
+    Raises:
+        UserError: The incident is not open.
+    """
+    last = _open_one(events, key)
+    return [replace(last, sequence=_next(events), kind="claimed", at_utc=now_utc, by=by, note=note)]
 
 
 def resolve(events: Sequence[Event], key: str, by: str, now_utc: datetime, note: str) -> list[Event]:
