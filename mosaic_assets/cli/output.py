@@ -1,6 +1,7 @@
 """How verbs speak: text for people, JSON for programs, one line for an error."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,7 +53,13 @@ def errors(output: Output = Output.text) -> Iterator[None]:
 
 
 def root_of(folder: Path) -> Path:
-    """Returns the project that ``folder`` lies in."""
-    from mosaic_resources.settings.settings import find_project_root
+    """Returns the project that ``folder`` lies in; what its ``.env`` sets is in the environment from here on.
 
-    return find_project_root(folder.resolve())
+    Dagster's own commands read ``.env`` too, so a verb and the code server see the same.
+    """
+    from mosaic_resources.settings.settings import find_project_root, read_dotenv
+
+    root = find_project_root(folder.resolve())
+    for name, value in read_dotenv(root).items():
+        os.environ.setdefault(name, value)
+    return root

@@ -24,12 +24,14 @@ def serve(
 ) -> None:
     """Start (or end) the endpoint of a service that has been built."""
     with errors(output):
+        from mosaic_assets.orchestration.yaml_check import require_variables
         from mosaic_assets.services.endpoints import start_built
         from mosaic_assets.services.endpoints import the_service as only_service
         from mosaic_resources.bentos import process
         from mosaic_resources.settings.settings import load_settings
 
-        settings = load_settings(root_of(project))
+        root = root_of(project)
+        settings = load_settings(root)
         name = only_service(settings.state, service)
         if stop:
             ended = process.stop(settings.state, name)
@@ -39,6 +41,7 @@ def serve(
                 lambda: console.print("Ended." if ended else "It does not run."),
             )
             return
+        require_variables(root)
         endpoint = start_built(settings, name, port=port, simulated_clock=simulated_clock)
         emit(
             endpoint.model_dump(),

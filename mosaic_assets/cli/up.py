@@ -30,11 +30,13 @@ def up(
             start_mlflow,
             start_webserver,
         )
+        from mosaic_assets.orchestration.yaml_check import require_variables
         from mosaic_assets.services.endpoints import built_services, start_built
         from mosaic_resources.bentos import process
         from mosaic_resources.settings.settings import load_settings
 
         root = root_of(project)
+        require_variables(root)
         settings = load_settings(root)
         env = {"DAGSTER_HOME": str(dagster_home(settings.state))}
         script("dagster-webserver")  # What is missing is told before anything starts.
