@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from mosaic_resources.errors import DependencyError, InternalError, MosaicError
 
-__all__ = ["Output", "OutputOption", "RootOption", "console", "emit", "errors", "root_of"]
+__all__ = ["Output", "OutputOption", "RootOption", "aside", "console", "emit", "errors", "root_of"]
 
 console = Console()
 
@@ -35,8 +35,14 @@ def emit(value: Any, output: Output, show: Callable[[], None]) -> None:
     """Prints ``value`` as JSON, or calls ``show``."""
     if output is Output.json:
         sys.stdout.write(json.dumps(value, default=str, indent=2) + "\n")
+        sys.stdout.flush()  # a program that reads along waits for it
     else:
         show()
+
+
+def aside(text: str) -> None:
+    """Prints a remark for people on stderr, so that stdout holds the result alone."""
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -14,11 +14,14 @@ def serve(
     service: Annotated[
         str | None, typer.Argument(help="Name of the service; default: the only one that is built.")
     ] = None,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: a free one.")] = 0,
+    port: Annotated[
+        int | None, typer.Option(help="Port on 127.0.0.1; 0: a free one; default: the one that it had last.")
+    ] = None,
     stop: Annotated[bool, typer.Option("--stop", help="End the running endpoint instead.")] = False,
     simulated_clock: Annotated[
-        bool, typer.Option(help="Take the time of a request from its x-mosaic-time header.")
-    ] = False,
+        bool | None,
+        typer.Option(help="Take a request's time from its header x-mosaic-time; default: if the project's clock is."),
+    ] = None,
     project: RootOption = Path(),
     output: OutputOption = Output.text,
 ) -> None:

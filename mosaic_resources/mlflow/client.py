@@ -17,7 +17,14 @@ from filelock import FileLock
 
 from mosaic_resources.bentos.model_folder import read_model_folder
 from mosaic_resources.errors import DependencyError, missing_extra
-from mosaic_resources.mlflow.contract import AliasMovedError, DatasetInput, ModelVersion, RunRequest, RunStatus
+from mosaic_resources.mlflow.contract import (
+    UI_PORT,
+    AliasMovedError,
+    DatasetInput,
+    ModelVersion,
+    RunRequest,
+    RunStatus,
+)
 from mosaic_resources.mlflow.identity import holds_version, name_version
 from mosaic_resources.mlflow.package import package
 
@@ -123,12 +130,11 @@ class MlflowRegistry:
             self.client.set_terminated(run_id, status)
 
     def run_url(self, run_id: str) -> str:
-        """Returns the run's page, or the tracking address where there is no server."""
-        if not self._has_server:
-            return self.tracking_uri
+        """Returns the run's page, on the server or where ``mosaic up`` shows the database."""
         with self._answers():
             experiment = self.client.get_run(run_id).info.experiment_id
-        return f"{self.tracking_uri.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+        server = self.tracking_uri.rstrip("/") if self._has_server else f"http://127.0.0.1:{UI_PORT}"
+        return f"{server}/#/experiments/{experiment}/runs/{run_id}"
 
     def register(self, name: str, folder: Path, run_id: str, tags: Mapping[str, str] | None = None) -> ModelVersion:
         """Makes a version of a model folder, with signature and input example."""

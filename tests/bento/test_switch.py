@@ -201,3 +201,37 @@ def test_taken_port_is_refused(story: Any, running: process.Endpoint, tmp_path: 
         process.start(
             story.bentos[0], state=tmp_path, service="flights", online=story.online, spool=tmp_path, port=running.port
         )
+
+
+def test_endpoint_takes_the_port_again_that_it_had_last(story: Any, tmp_path: Path) -> None:
+    address = process.own_address(tmp_path, "flights")
+    assert process.own_address(tmp_path, "flights") == address != process.own_address(tmp_path, "trains")
+    spool = tmp_path / "spool"
+    try:
+        assert story.start(state=tmp_path, spool=spool).url == address
+        process.stop(tmp_path, "flights")
+        with process._listen(int(address.rpartition(":")[2])):
+            elsewhere = story.start(state=tmp_path, spool=spool)
+        assert elsewhere.url != address
+        process.stop(tmp_path, "flights")
+        assert story.start(state=tmp_path, spool=spool).url == elsewhere.url
+    finally:
+        process.stop(tmp_path, "flights")
+
+
+def test_start_that_is_interrupted_leaves_no_process(story: Any, tmp_path: Path) -> None:
+    before = {child.pid for child in psutil.Process().children()}
+
+    def interrupt() -> None:
+        def begun() -> bool:
+            new = [child for child in psutil.Process().children() if child.pid not in before]
+            return any(child.cpu_times().user > 0.2 for child in new)
+
+        while not begun():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        story.start(state=tmp_path, spool=tmp_path / "spool")
+    assert {child.pid for child in psutil.Process().children()} <= before

@@ -1,11 +1,13 @@
 """One suite over both registries: MLflow on SQLite and the fake that ships."""
 
+import inspect
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mosaic_assets.cli.up import up
 from mosaic_resources.bentos.encoding import Encoding
 from mosaic_resources.bentos.fake import write_fake_model
 from mosaic_resources.bentos.model_folder import read_model_folder
@@ -125,6 +127,13 @@ def test_folder_without_a_model_is_refused(registry: Registry, name: str, tmp_pa
 @pytest.fixture
 def mlflow(mlflow_home: Path) -> MlflowRegistry:
     return MlflowRegistry(f"sqlite:///{mlflow_home}/mlflow.db")
+
+
+def test_run_of_a_database_has_its_page_where_mosaic_up_shows_it(mlflow: MlflowRegistry) -> None:
+    run_id = mlflow.start_run(RunRequest("linked", "first"))
+    experiment = mlflow.client.get_run(run_id).info.experiment_id
+    default = inspect.signature(up).parameters["mlflow_port"].default
+    assert mlflow.run_url(run_id) == f"http://127.0.0.1:{default}/#/experiments/{experiment}/runs/{run_id}"
 
 
 def test_run_holds_what_it_was_told(mlflow: MlflowRegistry, mlflow_home: Path) -> None:
