@@ -75,12 +75,14 @@ def _start(group: "Processes", root: Path, settings: "Settings", dagster_port: i
     """Starts Dagster's servers and MLflow; returns their addresses by name."""
     from mosaic_assets.orchestration.run import definitions_module
     from mosaic_assets.orchestration.servers import start_code_server, start_daemon, start_mlflow, start_webserver
+    from mosaic_resources.mlflow.client import MlflowRegistry
 
     workspace = start_code_server(group, root, settings.state, definitions_module(root))
     start_daemon(group, root, workspace)
     addresses = {"Dagster": start_webserver(group, root, workspace, dagster_port)}
     addresses["MLflow"] = store = settings.mlflow_tracking_uri
     if not store.startswith(("http://", "https://")):
+        MlflowRegistry(store).relocate()
         addresses["MLflow"] = start_mlflow(group, store, settings.state / "mlflow" / "artifacts", mlflow_port)
         if not addresses["MLflow"].endswith(f":{UI_PORT}"):
             aside(f"Port {UI_PORT} is not MLflow's here: links to runs in the graph, which name it, lead elsewhere.")

@@ -37,8 +37,9 @@ def the_service(state: Path, name: str | None) -> str:
 
 def active_bento(state: Path, service: str) -> BuiltBento:
     """Returns the Bento that a service answers with."""
-    active = json.loads((endpoint_folder(state, service) / "active.json").read_text())
-    return BuiltBento(tag=active["bento_tag"], path=Path(active["path"]))
+    folder = endpoint_folder(state, service)
+    active = json.loads((folder / "active.json").read_text())
+    return BuiltBento(tag=active["bento_tag"], path=(folder / active["path"]).resolve())
 
 
 def start_built(

@@ -102,7 +102,8 @@ def activate(
     folder = endpoint_folder(state, service)
     active, running = folder / "active.json", adopt(state, service)
     before = json.loads(active.read_bytes()) if running is not None else {}
-    _replace(active, {"bento_tag": bento.tag, "path": str(bento.path.resolve())})
+    # Relative, so that a state folder that is moved or copied serves its own Bento.
+    _replace(active, {"bento_tag": bento.tag, "path": os.path.relpath(bento.path.resolve(), folder.resolve())})
     if running is None:
         return None
     end = time.monotonic() + timeout_seconds
@@ -210,7 +211,7 @@ def adopt(state: Path, service: str) -> Endpoint | None:
         endpoint = Endpoint.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return None
-    if _process(endpoint) is None:
+    if _process(endpoint, file.parent) is None:
         return None
     info = _info(endpoint.url)
     if info is None or info.get("service") != service:
@@ -226,7 +227,7 @@ def stop(state: Path, service: str, timeout_seconds: float = STOP_SECONDS) -> bo
     """
     file = endpoint_folder(state, service) / "running.json"
     try:
-        process = _process(Endpoint.model_validate_json(file.read_bytes()))
+        process = _process(Endpoint.model_validate_json(file.read_bytes()), file.parent)
     except (OSError, ValidationError):
         return False
     if process is not None:
@@ -301,11 +302,15 @@ def _info(url: str) -> dict[str, Any] | None:
         return None
 
 
-def _process(endpoint: Endpoint) -> psutil.Process | None:
+def _process(endpoint: Endpoint, folder: Path) -> psutil.Process | None:
+    """Returns the process, if it is the one that was started for this folder; a copied folder has none."""
     try:
         process = psutil.Process(endpoint.pid)
         alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-        return process if alive and abs(process.create_time() - endpoint.started) < 0.01 else None
+        if not alive or abs(process.create_time() - endpoint.started) >= 0.01:
+            return None
+        told = Path(process.environ().get("MOSAIC_ACTIVE", ""))
+        return process if told.resolve() == (folder / "active.json").resolve() else None
     except psutil.Error:
         return None
 

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from mosaic_assets.services.build import build_service
+from mosaic_assets.services.endpoints import active_bento
 from mosaic_resources.bentos import process
 from mosaic_resources.bentos.build import BuiltBento
 from mosaic_resources.errors import DependencyError
@@ -235,3 +236,29 @@ def test_start_that_is_interrupted_leaves_no_process(story: Any, tmp_path: Path)
     with pytest.raises(KeyboardInterrupt):
         story.start(state=tmp_path, spool=tmp_path / "spool")
     assert {child.pid for child in psutil.Process().children()} <= before
+
+
+def test_copied_state_serves_its_own_bento_and_adopts_no_process_of_the_old_one(
+    story: Any, tmp_path: Path, row: Row
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(story.root / "bentoml", old / "bentoml")
+    bento = BuiltBento(story.bentos[0].tag, old / story.bentos[0].path.relative_to(story.root))
+    where: dict[str, Any] = {"service": "flights", "online": story.online}
+    first = process.start(bento, state=old, spool=old / "spool", **where)
+    try:
+        shutil.copytree(old, new)
+        assert process.adopt(new, "flights") is None
+        assert not process.stop(new, "flights")
+        assert process.adopt(old, "flights") == first
+        copied = active_bento(new, "flights")
+        assert copied.path.is_relative_to(new)
+        process.stop(old, "flights")
+        shutil.rmtree(old)
+        second = process.start(copied, state=new, spool=new / "spool", **where)
+        assert predict(second.url, row).status_code == 200
+        assert list((new / "spool").rglob("*"))
+        assert not old.exists()
+    finally:
+        for state in (old, new):
+            process.stop(state, "flights")
