@@ -80,7 +80,7 @@ def active_bento(active: Path) -> tuple[str, Path]:
     """
     try:
         named = orjson.loads(active.read_bytes())
-        return str(named["bento_tag"]), Path(named["path"])
+        return str(named["bento_tag"]), (active.parent / named["path"]).resolve()
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise UserError(f"It does not name a Bento: {exc}.", str(active), "Build the service again.") from exc
 

@@ -33,9 +33,11 @@ def demo(
         from mosaic_assets.orchestration.chapters import chapters
         from mosaic_assets.orchestration.run import instance_of
         from mosaic_assets.orchestration.story import Progress, Stage, load_script
+        from mosaic_assets.orchestration.yaml_check import require_variables
         from mosaic_resources.settings.settings import load_settings
 
         root = root_of(project)
+        require_variables(root)
         settings = load_settings(root)
         folder = root / "mosaic_assets" / "defs" / story
         script = load_script(folder / "demo.yaml", small=small)

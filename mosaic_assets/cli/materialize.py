@@ -29,10 +29,12 @@ def materialize(
         from mosaic_assets.orchestration.run import instance_of, load_definitions
         from mosaic_assets.orchestration.run import materialize as run
         from mosaic_assets.orchestration.selection import changed_keys, partitioned_runs, select
+        from mosaic_assets.orchestration.yaml_check import require_variables
         from mosaic_resources.errors import UserError
         from mosaic_resources.settings.settings import load_settings
 
         root = root_of(project)
+        require_variables(root)
         settings, defs = load_settings(root), load_definitions(root)
         with instance_of(settings.state) as instance:
             pending = Pending(settings.state / "changed.json")

@@ -1,6 +1,7 @@
 """How verbs speak: text for people, JSON for programs, one line for an error."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from rich.markup import escape
 
 from mosaic_resources.errors import DependencyError, InternalError, MosaicError
 
-__all__ = ["Output", "OutputOption", "RootOption", "console", "emit", "errors", "root_of"]
+__all__ = ["Output", "OutputOption", "RootOption", "aside", "console", "emit", "errors", "root_of"]
 
 console = Console()
 
@@ -34,8 +35,14 @@ def emit(value: Any, output: Output, show: Callable[[], None]) -> None:
     """Prints ``value`` as JSON, or calls ``show``."""
     if output is Output.json:
         sys.stdout.write(json.dumps(value, default=str, indent=2) + "\n")
+        sys.stdout.flush()  # a program that reads along waits for it
     else:
         show()
+
+
+def aside(text: str) -> None:
+    """Prints a remark for people on stderr, so that stdout holds the result alone."""
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -52,7 +59,13 @@ def errors(output: Output = Output.text) -> Iterator[None]:
 
 
 def root_of(folder: Path) -> Path:
-    """Returns the project that ``folder`` lies in."""
-    from mosaic_resources.settings.settings import find_project_root
+    """Returns the project that ``folder`` lies in; what its ``.env`` sets is in the environment from here on.
 
-    return find_project_root(folder.resolve())
+    Dagster's own commands read ``.env`` too, so a verb and the code server see the same.
+    """
+    from mosaic_resources.settings.settings import find_project_root, read_dotenv
+
+    root = find_project_root(folder.resolve())
+    for name, value in read_dotenv(root).items():
+        os.environ.setdefault(name, value)
+    return root

@@ -1,8 +1,10 @@
 """``mosaic status``: what there is now: tables, endpoints, open incidents, lineage that waits."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mosaic_assets.cli.disk import disk_text, disk_use
 from mosaic_assets.cli.output import Output, OutputOption, RootOption, console, emit, errors, root_of
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def collect(seams: "Seams") -> dict[str, Any]:
         "target": settings.target,
         "engine": settings.engine,
         "lake": settings.lake,
+        "state": str(settings.state),
+        "state_bytes": disk_use(settings.state),
         "tables": [{"table": name, "version": lake.version(name), "rows": lake.num_rows(name)} for name in names],
         "endpoints": [
             {
@@ -53,14 +57,19 @@ def collect(seams: "Seams") -> dict[str, Any]:
 
 def _open_incidents(seams: "Seams") -> list[dict[str, Any]]:
     from mosaic_assets.monitors.incident_log import INCIDENTS, read_events
-    from mosaic_assets.monitors.incidents import current, is_open
+    from mosaic_assets.monitors.incidents import Event, current, is_open
+
+    def at(log: "Sequence[Event]", incident: Event, *kinds: str) -> str | None:
+        found = [one.at_utc for one in log if one.key == incident.key and one.kind in kinds]
+        return max(found).isoformat() if found else None
 
     monitors = seams.lake.read(INCIDENTS, columns=["monitor"])["monitor"].unique().to_pylist()
+    logs = {monitor: read_events(seams.lake, monitor) for monitor in sorted(monitors)}
     return [
         {"incident": event.name, "monitor": monitor, "state": event.state, "severity": event.severity,
-         "since": event.at_utc.isoformat(), "score": event.score}
-        for monitor in sorted(monitors)
-        for event in current(read_events(seams.lake, monitor)).values()
+         "since": at(log, event, "opened"), "evaluated": at(log, event, "observed", "opened"), "score": event.score}
+        for monitor, log in logs.items()
+        for event in current(log).values()
         if is_open(event)
     ]  # fmt: skip
 
@@ -82,8 +91,11 @@ def _show(state: dict[str, Any]) -> None:
         console.print(f"endpoint [bold]{one['service']}[/bold] {where}", soft_wrap=True)
     for one in state["incidents"]:
         console.print(
-            f"[red]incident[/red] [bold]{one['incident']}[/bold] {one['state']} since {one['since']}", soft_wrap=True
+            f"[red]incident[/red] [bold]{one['incident']}[/bold] {one['state']} since {one['since']}, "
+            f"last evaluated {one['evaluated']}",
+            soft_wrap=True,
         )
+    console.print(disk_text(state["state"], state["state_bytes"]), soft_wrap=True)
     waiting = state["lineage"]["waiting"]
     console.print(
         f"lineage: {waiting} {'row waits' if waiting == 1 else 'rows wait'} for {state['lineage']['goes_to']}",

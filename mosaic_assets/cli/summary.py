@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from rich.table import Table
 
+from mosaic_assets.cli.disk import disk_text, disk_use
 from mosaic_assets.cli.output import console
 from mosaic_assets.orchestration.story import Progress, Stage
 
@@ -36,6 +37,8 @@ def collect(stage: Stage, progress: Progress) -> dict[str, Any]:
         "incidents": _transitions(read_events(lake, script.monitor)),
         "seconds": progress.done,
         "trace": as_text(trace_prediction(seams.outbox, request), width=2000) if request else "",
+        "state": str(seams.settings.state),
+        "state_bytes": disk_use(seams.settings.state),
         "predictions_path": lake.path(stage.prediction_tables()[0]) if stage.prediction_tables() else "",
         **progress.facts,
     }  # fmt: skip
@@ -80,6 +83,7 @@ def show(summary: dict[str, Any]) -> None:
 
 
 def _next(summary: dict[str, Any]) -> None:
+    console.print(disk_text(summary["state"], summary["state_bytes"]), soft_wrap=True)
     console.print("\n[bold]Try[/bold]")
     lines = [
         f"curl -s {summary['endpoint']}/v1/predict -H 'content-type: application/json' -d '{summary['example_body']}'",

@@ -24,6 +24,7 @@ __all__ = [
     "Reason",
     "State",
     "acknowledge",
+    "claim",
     "current",
     "is_open",
     "keep",
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 State = Literal["none", "open", "acknowledged", "resolved"]
-Kind = Literal["observed", "opened", "acknowledged", "kept", "resolved"]
+Kind = Literal["observed", "opened", "acknowledged", "claimed", "kept", "resolved"]
 Severity = Literal["warning", "critical"]
 
 
@@ -209,6 +210,16 @@ def keep(events: Sequence[Event], key: str, now_utc: datetime, note: str) -> lis
     if last is None or not is_open(last) or any(one.kind == "kept" and one.name == last.name for one in events):
         return []
     return [replace(last, sequence=_next(events), kind="kept", num_over=0, at_utc=now_utc, by="", note=note)]
+
+
+def claim(events: Sequence[Event], key: str, by: str, now_utc: datetime, note: str = "") -> list[Event]:
+    """Returns the event by which somebody takes it on to answer an open incident; the state stays as it is.
+
+    Raises:
+        UserError: The incident is not open.
+    """
+    last = _open_one(events, key)
+    return [replace(last, sequence=_next(events), kind="claimed", at_utc=now_utc, by=by, note=note)]
 
 
 def resolve(events: Sequence[Event], key: str, by: str, now_utc: datetime, note: str) -> list[Event]:

@@ -5,13 +5,17 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.runs import SqlRunStorage
 
-from mosaic_assets.monitors.incident_log import read_events
-from mosaic_assets.monitors.retraining import Cursor, Launch, should_launch
+from mosaic_assets.monitors.incident_log import append_events, read_events
+from mosaic_assets.monitors.incidents import Event
+from mosaic_assets.monitors.retraining import Cursor, Launch, claims, should_launch
 from mosaic_resources.seams import Seams
 from mosaic_resources.settings.clock import now_utc
 
 __all__ = ["retraining_sensor"]
+
+MONITOR_TAG, INCIDENT_TAG, COVERS_TAG = "mosaic/monitor", "mosaic/incident", "mosaic/covers"
 
 
 def retraining_sensor(
@@ -19,9 +23,10 @@ def retraining_sensor(
 ) -> dg.SensorDefinition:
     """Returns the sensor of one monitor; it runs as soon as a daemon does.
 
-    Two things keep a retraining from running twice: the cursor, which the daemon keeps, and the run key
-    ``<incident>@<epoch>``, which Dagster never launches again. The cursor is returned at every tick, also when nothing
-    was launched.
+    Three things keep a retraining from running twice: the cursor and the run key ``<incident>@<epoch>``, which Dagster
+    keeps for each code location; the runs of the instance, whatever location launched them; and a claim in the incident
+    log, which is written before the launch and names the instance, so another or a new instance on the same lake
+    launches nothing that was launched before.
 
     Args:
         monitor: Name of the monitor.
@@ -43,16 +48,43 @@ def retraining_sensor(
     )
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         seams: Seams = context.resources.mosaic.seams
-        now = now_utc(seams.settings.state)
-        events = read_events(seams.lake, monitor)
-        launches, cursor = should_launch(events, Cursor.from_json(context.cursor), cooldown, now)
+        now, cursor = now_utc(seams.settings.state), Cursor.from_json(context.cursor)
+        runs, launcher = _answered(context.instance, monitor), _launcher(context.instance)
+
+        def decide(log: Sequence[Event]) -> tuple[list[Launch], Cursor]:
+            return should_launch(log, cursor, cooldown, now, runs=runs, launcher=launcher)
+
+        launches, kept = decide(read_events(seams.lake, monitor))
+        if launches:
+
+            def claim(log: Sequence[Event]) -> list[Event]:
+                nonlocal launches, kept
+                launches, kept = decide(log)  # somebody may have come between
+                return claims(log, launches, launcher, now)
+
+            append_events(seams.lake, monitor, claim)
         if not launches:
-            return dg.SensorResult(skip_reason="No incident waits for a retraining.", cursor=cursor.to_json())
-        return dg.SensorResult(run_requests=[_request(monitor, launch) for launch in launches], cursor=cursor.to_json())
+            return dg.SensorResult(skip_reason="No incident waits for a retraining.", cursor=kept.to_json())
+        return dg.SensorResult(run_requests=[_request(monitor, launch) for launch in launches], cursor=kept.to_json())
 
     return look
 
 
+def _answered(instance: dg.DagsterInstance, monitor: str) -> set[str]:
+    """Returns the openings of incidents that a run of the instance answers, by any code location."""
+    runs = instance.get_runs(filters=dg.RunsFilter(tags={MONITOR_TAG: monitor}))
+    named = [
+        name for run in runs for name in (run.tags.get(INCIDENT_TAG, ""), *run.tags.get(COVERS_TAG, "").split(","))
+    ]
+    return {name for name in named if name}
+
+
+def _launcher(instance: dg.DagsterInstance) -> str:
+    """Returns a name that the instance's run storage keeps for good."""
+    storage = instance.run_storage
+    return f"dagster {storage.get_run_storage_id()}" if isinstance(storage, SqlRunStorage) else "dagster"
+
+
 def _request(monitor: str, launch: Launch) -> dg.RunRequest:
-    tags = {"mosaic/monitor": monitor, "mosaic/incident": launch.run_key, "mosaic/covers": ",".join(launch.covers)}
+    tags = {MONITOR_TAG: monitor, INCIDENT_TAG: launch.run_key, COVERS_TAG: ",".join(launch.covers)}
     return dg.RunRequest(run_key=launch.run_key, tags=tags)

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from mosaic_resources.errors import DependencyError
+from mosaic_resources.lifeline import end_with_parent
 
 __all__ = ["Processes", "free_port", "http_ready", "process_group"]
 
@@ -31,12 +32,15 @@ class Processes:
     _children: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     def start(self, name: str, command: Sequence[str], *, cwd: Path | None = None) -> None:
-        """Starts a child in a process group of its own, so that Ctrl-C ends the children in our order."""
+        """Starts a child in a process group of its own, so that Ctrl-C ends the children in our order.
+
+        It ends too where this process is killed.
+        """
         self.logs.mkdir(parents=True, exist_ok=True)
         with (self.logs / f"{name}.log").open("ab") as log:
             self._children[name] = subprocess.Popen(
                 list(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=cwd, env={**os.environ, **self.env}, start_new_session=True,
+                cwd=cwd, env={**os.environ, **self.env}, start_new_session=True, preexec_fn=end_with_parent(),
             )  # fmt: skip
 
     def wait_ready(self, name: str, ready: Callable[[], bool], timeout_seconds: float = 120.0) -> None:

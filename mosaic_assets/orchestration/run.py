@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
@@ -14,7 +15,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from mosaic_assets.orchestration.home import dagster_home
 from mosaic_resources.errors import DependencyError, InternalError, MosaicError, UnknownNameError, UserError
 
-__all__ = ["definitions_module", "instance_of", "load_definitions", "materialize"]
+__all__ = ["code_location", "definitions_module", "instance_of", "load_definitions", "materialize"]
 
 # Who must act is told by the kind of what the step raised, of which Dagster keeps the name.
 KINDS = {kind.__name__: kind for kind in (DependencyError, InternalError, UserError)}
@@ -22,8 +23,21 @@ KINDS = {kind.__name__: kind for kind in (DependencyError, InternalError, UserEr
 
 def definitions_module(project_root: Path) -> str:
     """Returns the module that holds the project's definitions, as its pyproject.toml names it."""
-    table = tomllib.loads((project_root / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    table = _dg_project(project_root)
     return str(table.get("code_location_target_module", f"{table['root_module']}.definitions"))
+
+
+def code_location(project_root: Path) -> str:
+    """Returns the name of the project's code location, as ``dg dev`` chooses it.
+
+    Dagster keeps the cursors and run keys of sensors under this name, so every way to start it must use the same.
+    """
+    return str(_dg_project(project_root).get("code_location_name") or project_root.name)
+
+
+def _dg_project(project_root: Path) -> dict[str, Any]:
+    table: dict[str, Any] = tomllib.loads((project_root / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    return table
 
 
 def load_definitions(project_root: Path) -> dg.Definitions:

@@ -8,6 +8,7 @@ import yaml
 
 from mosaic_assets.orchestration.home import dagster_home
 from mosaic_assets.orchestration.processes import Processes, free_port, http_ready
+from mosaic_assets.orchestration.run import code_location
 from mosaic_resources.engine.connect import reachable
 from mosaic_resources.errors import missing_extra
 
@@ -33,7 +34,7 @@ def start_code_server(group: Processes, project_root: Path, state: Path, module:
 
     Definitions are loaded once here, instead of once in the daemon and once in the web server.
     """
-    port, name = free_port(), module.split(".")[0].removesuffix("_assets") or module
+    port, name = free_port(), code_location(project_root)
     command = [
         sys.executable,
         "-m",

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mosaic_resources.errors import UnknownNameError, UserError
+from mosaic_resources.settings.settings import read_dotenv
 
 if TYPE_CHECKING:
     from dagster_dg_core.component import EnvRegistry
+    from dagster_dg_core.context import DgContext
     from dagster_shared.yaml_utils.source_position import SourcePositionTree, ValueAndSourcePositionTree
     from jsonschema import ValidationError  # type: ignore[import-untyped]
 
-__all__ = ["check_documents"]
+__all__ = ["check_documents", "require_variables"]
 
 FILES = ("defs.yaml", "defs.yml", "component.yaml")
 
@@ -28,24 +30,51 @@ def check_documents(root: Path) -> list[str]:
     Args:
         root: The project; it need not be installed.
     """
+    context = _context(root)
+    documents, broken = _documents(context.defs_path, root)
+    found = [str(error) for error in broken]
+    registry = _registry(context, documents)
+    for document in documents:
+        found += [str(error) for error in _faults(document, registry, {**read_dotenv(root), **os.environ})]
+    return found
+
+
+def require_variables(root: Path) -> None:
+    """Looks that every environment variable of the project's YAML is set, before anything is run or started.
+
+    Args:
+        root: The project; it need not be installed.
+
+    Raises:
+        UserError: A variable is not set; the message is the one of ``check_documents``.
+    """
+    documents, _ = _documents(_context(root).defs_path, root)
+    for document in documents:
+        if isinstance(document.value, dict):
+            for error in _unset(document.value, document.source_position_tree, os.environ):
+                raise error
+
+
+def _context(root: Path) -> "DgContext":
     from dagster_dg_core.context import DgContext
+
+    return DgContext.from_file_discovery_and_command_line_config(root, {})
+
+
+def _documents(folder: Path, root: Path) -> "tuple[list[ValueAndSourcePositionTree], list[UserError]]":
+    """Returns the documents below a folder with their places, and what is no YAML."""
     from dagster_shared.yaml_utils import parse_yamls_with_source_position
     from yaml import MarkedYAMLError
 
-    context = DgContext.from_file_discovery_and_command_line_config(root, {})
-    found: list[str] = []
-    documents: list[ValueAndSourcePositionTree] = []
-    for file in sorted(file for name in FILES for file in context.defs_path.rglob(name)):
+    found: list[ValueAndSourcePositionTree] = []
+    broken: list[UserError] = []
+    for file in sorted(file for name in FILES for file in folder.rglob(name)):
         try:
-            documents += parse_yamls_with_source_position(file.read_text(), filename=str(file.relative_to(root)))
+            found += parse_yamls_with_source_position(file.read_text(), filename=str(file.relative_to(root)))
         except MarkedYAMLError as exc:
             line = exc.problem_mark.line + 1 if exc.problem_mark else 1
-            found.append(str(UserError(f"This is no YAML: {exc.problem}.", f"{file.relative_to(root)}:{line}")))
-    registry = _registry(context, documents)
-    available = {**_dotenv(root / ".env"), **os.environ}
-    for document in documents:
-        found += [str(error) for error in _faults(document, registry, available)]
-    return found
+            broken.append(UserError(f"This is no YAML: {exc.problem}.", f"{file.relative_to(root)}:{line}"))
+    return found, broken
 
 
 def _faults(
@@ -102,7 +131,13 @@ def _variables(
             _place(tree, []),
             f"Add it to 'requirements: {{env: [{name}]}}'.",
         )
-    for name in sorted((used | named) - set(available)):
+    yield from _unset(value, tree, available)
+
+
+def _unset(value: Mapping[str, Any], tree: "SourcePositionTree", available: Mapping[str, str]) -> Iterator[UserError]:
+    from dagster_dg_core.component import get_specified_env_var_deps, get_used_env_vars
+
+    for name in sorted((get_used_env_vars(value) | get_specified_env_var_deps(value)) - set(available)):
         yield UserError(
             f"The environment variable '{name}' is not set.",
             _place(tree, ["requirements", "env"]),
@@ -132,10 +167,3 @@ def _importable(module: str) -> bool:
         return find_spec(module) is not None
     except (ImportError, ValueError):
         return False
-
-
-def _dotenv(file: Path) -> dict[str, str]:
-    if not file.is_file():
-        return {}
-    lines = (line.strip().removeprefix("export ") for line in file.read_text().splitlines())
-    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))

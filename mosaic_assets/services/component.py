@@ -68,7 +68,7 @@ class ServiceComponent(AssetFields, dg.Component, dg.Resolvable):
         from mosaic_assets.lineage.names import bento_use, endpoint_use, model_version_use
         from mosaic_assets.services.build import build_service, service_lock
         from mosaic_assets.services.champion import aliased_model, on_demand_file
-        from mosaic_resources.bentos.process import activate
+        from mosaic_resources.bentos.process import activate, own_address
 
         settings = work.seams.settings
         aliased = aliased_model(work.seams, self.registered_model_name, self.alias, self.dataset)
@@ -95,6 +95,7 @@ class ServiceComponent(AssetFields, dg.Component, dg.Resolvable):
                 on_log_failure=self.on_log_failure,
             )
         running = activate(built, state=settings.state, service=self.name)
+        address = running.url if running else own_address(settings.state, self.name)
         work.lineage.wrote(
             bento_use(
                 built.tag, identity.registered_model_name, identity.version, str(built.path), asset_key=work.asset
@@ -115,6 +116,7 @@ class ServiceComponent(AssetFields, dg.Component, dg.Resolvable):
                 "model_version": identity.version,
                 "mlflow_run_id": identity.run_id,
                 "manifest_id": identity.manifest_id,
-                "endpoint": dg.MetadataValue.url(f"{running.url}/v1/model") if running else None,
+                "endpoint": dg.MetadataValue.url(f"{address}/v1/model"),
+                "endpoint_state": "answers" if running else f"does not run; start it with: mosaic serve {self.name}",
             },
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from mosaic_resources.bentos.build import BuiltBento
 from mosaic_resources.bentos.process import Endpoint, endpoint_folder, start
 from mosaic_resources.errors import UnknownNameError, UserError
+from mosaic_resources.settings.clock import is_simulated
 from mosaic_resources.settings.settings import Settings
 
 __all__ = ["active_bento", "built_services", "start_built", "the_service"]
@@ -36,12 +37,28 @@ def the_service(state: Path, name: str | None) -> str:
 
 def active_bento(state: Path, service: str) -> BuiltBento:
     """Returns the Bento that a service answers with."""
-    active = json.loads((endpoint_folder(state, service) / "active.json").read_text())
-    return BuiltBento(tag=active["bento_tag"], path=Path(active["path"]))
+    folder = endpoint_folder(state, service)
+    active = json.loads((folder / "active.json").read_text())
+    return BuiltBento(tag=active["bento_tag"], path=(folder / active["path"]).resolve())
 
 
-def start_built(settings: Settings, service: str, *, port: int = 0, simulated_clock: bool = False) -> Endpoint:
-    """Returns the running endpoint of a built service; starts it where it does not run."""
+def start_built(
+    settings: Settings,
+    service: str,
+    *,
+    port: int | None = None,
+    simulated_clock: bool | None = None,
+    with_parent: bool = False,
+) -> Endpoint:
+    """Returns the running endpoint of a built service; starts it where it does not run.
+
+    Args:
+        settings: The target.
+        service: Name of the service.
+        port: Port on loopback; None: the one that the service had last; 0: a free one.
+        simulated_clock: Whether a request's header tells its time; None: where the project's clock is simulated.
+        with_parent: Whether it ends where this process dies.
+    """
     return start(
         active_bento(settings.state, service),
         state=settings.state,
@@ -49,5 +66,6 @@ def start_built(settings: Settings, service: str, *, port: int = 0, simulated_cl
         online=settings.online,
         spool=settings.spool,
         port=port,
-        simulated_clock=simulated_clock,
+        simulated_clock=is_simulated(settings.state) if simulated_clock is None else simulated_clock,
+        with_parent=with_parent,
     )

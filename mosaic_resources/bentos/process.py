@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -17,9 +18,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mosaic_resources.bentos.build import BuiltBento
 from mosaic_resources.errors import DependencyError
+from mosaic_resources.lifeline import end_with_parent
 
-__all__ = ["Endpoint", "activate", "adopt", "endpoint_folder", "start", "stop"]
+__all__ = ["Endpoint", "activate", "adopt", "endpoint_folder", "own_address", "start", "stop"]
 
+HOST, PREFERRED_PORT = "127.0.0.1", 8000
 READY_SECONDS = 120.0
 SWITCH_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -56,8 +59,27 @@ class Endpoint(BaseModel):
 
 
 def endpoint_folder(state: Path, service: str) -> Path:
-    """Returns the folder of a service's endpoint: ``active.json``, ``running.json``, its log."""
+    """Returns the folder of a service's endpoint: ``active.json``, ``running.json``, ``port.json``, its log."""
     return state / "endpoint" / service
+
+
+def own_address(state: Path, service: str) -> str:
+    """Returns where a service answers when it runs, with its scheme.
+
+    The port is chosen once, and taken again at each start where it is free, so that a link to it stays true.
+
+    Args:
+        state: The state folder.
+        service: Name of the service.
+    """
+    file = endpoint_folder(state, service) / "port.json"
+    port = _kept_port(file)
+    if port is None:
+        others = {_kept_port(other) for other in (state / "endpoint").glob("*/port.json")}
+        with _listen_first(() if PREFERRED_PORT in others else (PREFERRED_PORT,)) as free:
+            port = int(free.getsockname()[1])
+        _replace(file, {"port": port})
+    return f"http://{HOST}:{port}"
 
 
 def activate(
@@ -80,7 +102,8 @@ def activate(
     folder = endpoint_folder(state, service)
     active, running = folder / "active.json", adopt(state, service)
     before = json.loads(active.read_bytes()) if running is not None else {}
-    _replace(active, {"bento_tag": bento.tag, "path": str(bento.path.resolve())})
+    # Relative, so that a state folder that is moved or copied serves its own Bento.
+    _replace(active, {"bento_tag": bento.tag, "path": os.path.relpath(bento.path.resolve(), folder.resolve())})
     if running is None:
         return None
     end = time.monotonic() + timeout_seconds
@@ -107,13 +130,14 @@ def start(
     service: str,
     online: str,
     spool: Path,
-    port: int = 0,
+    port: int | None = None,
     simulated_clock: bool = False,
+    with_parent: bool = False,
     timeout_seconds: float = READY_SECONDS,
 ) -> Endpoint:
     """Returns the service's endpoint, ready to answer with a Bento; one that runs already is kept and switched.
 
-    The process is the leader of its own session, so it outlives the one that starts it.
+    The process is the leader of its own session, so it outlives the one that starts it, unless it is told not to.
 
     Args:
         bento: The Bento.
@@ -121,8 +145,9 @@ def start(
         service: Name of the service.
         online: Address of the online store.
         spool: Folder of the inference log.
-        port: Port on loopback; 0: a free one.
+        port: Port on loopback; None: the service's own, or a free one while that is taken; 0: a free one.
         simulated_clock: Whether the header ``x-mosaic-time`` is the request's time.
+        with_parent: Whether it ends where this process dies (Linux); else it outlives it.
         timeout_seconds: How long it may take to be ready.
 
     Raises:
@@ -145,7 +170,9 @@ def start(
         "MOSAIC_CLOCK": "simulated" if simulated_clock else "wall",
         "OMP_NUM_THREADS": "1",
     }
-    with _listen(port) as listening, (folder / "endpoint.log").open("ab") as log:
+    own = urlsplit(own_address(state, service)).port if port is None else None
+    bound_socket = _listen(port) if port is not None else _listen_first([own or 0])
+    with bound_socket as listening, (folder / "endpoint.log").open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "bento.serve", "--fd", str(listening.fileno())],
             cwd=bento.sources,
@@ -155,10 +182,15 @@ def start(
             stderr=log,
             pass_fds=[listening.fileno()],
             start_new_session=True,
+            preexec_fn=end_with_parent() if with_parent else None,
         )
         host, bound = listening.getsockname()
     url = f"http://{host}:{bound}"
-    info = _wait_ready(child, url, folder / "endpoint.log", timeout_seconds)
+    try:
+        info = _wait_ready(child, url, folder / "endpoint.log", timeout_seconds)
+    except BaseException:  # also an interrupt: nobody would know the process
+        _kill(child)
+        raise
     endpoint = Endpoint(
         service=service,
         host=host,
@@ -168,6 +200,7 @@ def start(
         bento_tag=info["bento_tag"],
         model_version=info["model_version"],
     )
+    _replace(folder / "port.json", {"port": bound})
     return _remember(folder, endpoint)
 
 
@@ -178,7 +211,7 @@ def adopt(state: Path, service: str) -> Endpoint | None:
         endpoint = Endpoint.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return None
-    if _process(endpoint) is None:
+    if _process(endpoint, file.parent) is None:
         return None
     info = _info(endpoint.url)
     if info is None or info.get("service") != service:
@@ -194,16 +227,14 @@ def stop(state: Path, service: str, timeout_seconds: float = STOP_SECONDS) -> bo
     """
     file = endpoint_folder(state, service) / "running.json"
     try:
-        process = _process(Endpoint.model_validate_json(file.read_bytes()))
+        process = _process(Endpoint.model_validate_json(file.read_bytes()), file.parent)
     except (OSError, ValidationError):
         return False
     if process is not None:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout_seconds)
-        except psutil.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout_seconds)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            os.killpg(process.pid, number)
+            if _ends(process, timeout_seconds):
+                break
     file.unlink(missing_ok=True)
     return process is not None
 
@@ -212,7 +243,7 @@ def _listen(port: int) -> socket.socket:
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind(("127.0.0.1", port))
+        listening.bind((HOST, port))
         listening.listen(2048)
     except OSError as exc:
         listening.close()
@@ -220,6 +251,29 @@ def _listen(port: int) -> socket.socket:
             f"Port {port} cannot be used: {exc.strerror}.", do="Choose another, or 0 for a free one."
         ) from exc
     return listening
+
+
+def _listen_first(ports: Sequence[int]) -> socket.socket:
+    """Returns a socket on the first port that can be used, else on any free one."""
+    for port in ports:
+        try:
+            return _listen(port)
+        except DependencyError:
+            continue
+    return _listen(0)
+
+
+def _kept_port(file: Path) -> int | None:
+    try:
+        return int(json.loads(file.read_bytes())["port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _kill(child: "subprocess.Popen[bytes]") -> None:
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 def _wait_ready(child: "subprocess.Popen[bytes]", url: str, log: Path, timeout_seconds: float) -> dict[str, Any]:
@@ -234,9 +288,7 @@ def _wait_ready(child: "subprocess.Popen[bytes]", url: str, log: Path, timeout_s
         if child.poll() is not None
         else f"The endpoint is not ready after {timeout_seconds:g} seconds"
     )
-    if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    _kill(child)
     lines = log.read_text(errors="replace").strip().splitlines()[-8:]
     raise DependencyError(f"{what}:\n" + "\n".join(lines), str(log))
 
@@ -250,13 +302,30 @@ def _info(url: str) -> dict[str, Any] | None:
         return None
 
 
-def _process(endpoint: Endpoint) -> psutil.Process | None:
+def _process(endpoint: Endpoint, folder: Path) -> psutil.Process | None:
+    """Returns the process, if it is the one that was started for this folder; a copied folder has none."""
     try:
         process = psutil.Process(endpoint.pid)
         alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-        return process if alive and abs(process.create_time() - endpoint.started) < 0.01 else None
+        if not alive or abs(process.create_time() - endpoint.started) >= 0.01:
+            return None
+        told = Path(process.environ().get("MOSAIC_ACTIVE", ""))
+        return process if told.resolve() == (folder / "active.json").resolve() else None
     except psutil.Error:
         return None
+
+
+def _ends(process: psutil.Process, timeout_seconds: float) -> bool:
+    """Returns whether a process ends in time; one that its own parent has not taken notice of has ended too."""
+    end = time.monotonic() + timeout_seconds
+    while time.monotonic() < end:
+        try:
+            process.wait(PAUSE_SECONDS)  # takes notice of a child of ours
+            return True
+        except psutil.TimeoutExpired:
+            if process.is_running() and process.status() == psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def _remember(folder: Path, endpoint: Endpoint) -> Endpoint:

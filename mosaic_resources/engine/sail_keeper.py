@@ -1,6 +1,5 @@
 """The process that holds a Sail server for as long as anybody has the lease. Run by ``SailEngine``."""
 
-import ctypes
 import fcntl
 import json
 import os
@@ -13,8 +12,9 @@ import sysconfig
 import time
 from pathlib import Path
 
+from mosaic_resources.lifeline import end_with_parent
+
 POLL_SECONDS = 0.5
-PR_SET_PDEATHSIG = 1  # prctl(2): the kernel ends the server when its keeper dies, however it dies.
 
 
 def main(folder: Path, memory_bytes: int, idle_seconds: float) -> int:
@@ -24,7 +24,7 @@ def main(folder: Path, memory_bytes: int, idle_seconds: float) -> int:
         [_sail_command(), "spark", "server", "--ip", "127.0.0.1", "--port", str(port)],
         env={**os.environ, **_limits(folder, memory_bytes)},
         stdin=subprocess.DEVNULL,
-        preexec_fn=_die_with_parent,
+        preexec_fn=end_with_parent(signal.SIGKILL),
     )
     signal.signal(signal.SIGTERM, lambda _number, _frame: _end(server, folder, 0))
     _wait_until_open(port, server)
@@ -106,10 +106,6 @@ def _write_atomically(file: Path, value: dict[str, object]) -> None:
     draft = file.with_suffix(".draft")
     draft.write_text(json.dumps(value))
     draft.replace(file)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

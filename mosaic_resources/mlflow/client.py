@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +18,17 @@ from filelock import FileLock
 
 from mosaic_resources.bentos.model_folder import read_model_folder
 from mosaic_resources.errors import DependencyError, missing_extra
-from mosaic_resources.mlflow.contract import AliasMovedError, DatasetInput, ModelVersion, RunRequest, RunStatus
+from mosaic_resources.mlflow.contract import (
+    UI_PORT,
+    AliasMovedError,
+    DatasetInput,
+    ModelVersion,
+    RunRequest,
+    RunStatus,
+)
 from mosaic_resources.mlflow.identity import holds_version, name_version
 from mosaic_resources.mlflow.package import package
+from mosaic_resources.mlflow.relocate import ARTIFACTS_TAG, relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,11 +79,17 @@ class MlflowRegistry:
         with self._answers():
             if self._home:
                 self._home.mkdir(parents=True, exist_ok=True)
+                self.relocate()
             elif self._has_server:
                 _check_health(self.tracking_uri)
             client = MlflowClient(self.tracking_uri, self.tracking_uri)
             client.search_experiments(max_results=1)
         return client
+
+    def relocate(self) -> None:
+        """Makes a database true whose folder was moved or copied; see ``mosaic_resources.mlflow.relocate``."""
+        if self._home:
+            relocate(self._home / Path(self.tracking_uri.partition("?")[0]).name, self._home / "artifacts")
 
     def start_run(self, request: RunRequest) -> str:
         """Opens a run and returns its id."""
@@ -123,12 +138,11 @@ class MlflowRegistry:
             self.client.set_terminated(run_id, status)
 
     def run_url(self, run_id: str) -> str:
-        """Returns the run's page, or the tracking address where there is no server."""
-        if not self._has_server:
-            return self.tracking_uri
+        """Returns the run's page, on the server or where ``mosaic up`` shows the database."""
         with self._answers():
             experiment = self.client.get_run(run_id).info.experiment_id
-        return f"{self.tracking_uri.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+        server = self.tracking_uri.rstrip("/") if self._has_server else f"http://127.0.0.1:{UI_PORT}"
+        return f"{server}/#/experiments/{experiment}/runs/{run_id}"
 
     def register(self, name: str, folder: Path, run_id: str, tags: Mapping[str, str] | None = None) -> ModelVersion:
         """Makes a version of a model folder, with signature and input example."""
@@ -226,8 +240,9 @@ class MlflowRegistry:
         if found is not None:
             return str(found.experiment_id)
         # Without this, artifacts of a database without a server land in ./mlruns of whoever runs.
-        place = f"{(self._home / 'artifacts').as_uri()}/{quote(name, safe='')}" if self._home else None
-        return str(self.client.create_experiment(name, artifact_location=place))
+        root = (self._home / "artifacts").as_uri() if self._home else None
+        place, tags = (f"{root}/{quote(name, safe='')}", {ARTIFACTS_TAG: root}) if root else (None, {})
+        return str(self.client.create_experiment(name, artifact_location=place, tags=tags))
 
     def _ensure_model(self, name: str) -> None:
         if _or_none(lambda: self.client.get_registered_model(name)) is None:
@@ -249,7 +264,7 @@ class MlflowRegistry:
 
         try:
             yield
-        except (MlflowException, OSError, SQLAlchemyError) as exc:  # requests' errors are OSErrors
+        except (MlflowException, OSError, SQLAlchemyError, sqlite3.Error) as exc:  # requests' errors are OSErrors
             reason = str(exc).splitlines()[0]
             raise DependencyError(
                 f"MLflow does not do what was asked: {reason}", self.tracking_uri, "Is it running?"

@@ -10,6 +10,7 @@ from mosaic_resources.errors import UserError
 __all__ = [
     "CHALLENGER",
     "CHAMPION",
+    "UI_PORT",
     "AliasMovedError",
     "DatasetInput",
     "ModelVersion",
@@ -18,6 +19,7 @@ __all__ = [
     "Tracker",
 ]
 
+UI_PORT = 5000  # where "mosaic up" shows a database without a server
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
@@ -121,7 +123,7 @@ class Tracker(Protocol):
         ...
 
     def run_url(self, run_id: str) -> str:
-        """Returns an address that leads to the run: a page where a server has pages, else the tracking address."""
+        """Returns the address of the run's page; of a database, the one that it has under ``mosaic up``."""
         ...
 
 

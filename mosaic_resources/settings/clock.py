@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mosaic_resources.errors import UserError
 
-__all__ = ["now_utc", "set_simulated_clock"]
+__all__ = ["is_simulated", "now_utc", "set_simulated_clock"]
 
 CLOCK_FILE = "clock.json"
 
@@ -28,6 +28,11 @@ def now_utc(state: Path) -> datetime:
         return datetime.fromisoformat(json.loads(text)["now_utc"]).astimezone(UTC)
     except (ValueError, KeyError, TypeError) as exc:
         raise UserError("The simulated clock is unreadable.", str(state / CLOCK_FILE), "Delete it.") from exc
+
+
+def is_simulated(state: Path) -> bool:
+    """Returns whether the state folder holds a simulated clock."""
+    return (state / CLOCK_FILE).exists()
 
 
 def set_simulated_clock(state: Path, now: datetime | None) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mosaic_resources.errors import UnknownNameError, UserError
 
-__all__ = ["Settings", "find_project_root", "load_settings"]
+__all__ = ["Settings", "find_project_root", "load_settings", "read_dotenv"]
 
 # Variables that other tools own keep their names; ours are MOSAIC_<FIELD>.
 FOREIGN_VARIABLES = {
@@ -77,6 +77,13 @@ def find_project_root(start: Path) -> Path:
         str(start),
         "Change into a project, or make one with 'mosaic init'.",
     )
+
+
+def read_dotenv(project_root: Path) -> dict[str, str]:
+    """Returns what the project's ``.env`` sets; nothing where there is none."""
+    from dotenv import dotenv_values
+
+    return {name: value for name, value in dotenv_values(project_root / ".env").items() if value is not None}
 
 
 def load_settings(project_root: Path, environ: Mapping[str, str] | None = None, target: str | None = None) -> Settings:

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from mosaic_assets.services.build import build_service
+from mosaic_assets.services.endpoints import active_bento
 from mosaic_resources.bentos import process
 from mosaic_resources.bentos.build import BuiltBento
 from mosaic_resources.errors import DependencyError
@@ -201,3 +202,63 @@ def test_taken_port_is_refused(story: Any, running: process.Endpoint, tmp_path: 
         process.start(
             story.bentos[0], state=tmp_path, service="flights", online=story.online, spool=tmp_path, port=running.port
         )
+
+
+def test_endpoint_takes_the_port_again_that_it_had_last(story: Any, tmp_path: Path) -> None:
+    address = process.own_address(tmp_path, "flights")
+    assert process.own_address(tmp_path, "flights") == address != process.own_address(tmp_path, "trains")
+    spool = tmp_path / "spool"
+    try:
+        assert story.start(state=tmp_path, spool=spool).url == address
+        process.stop(tmp_path, "flights")
+        with process._listen(int(address.rpartition(":")[2])):
+            elsewhere = story.start(state=tmp_path, spool=spool)
+        assert elsewhere.url != address
+        process.stop(tmp_path, "flights")
+        assert story.start(state=tmp_path, spool=spool).url == elsewhere.url
+    finally:
+        process.stop(tmp_path, "flights")
+
+
+def test_start_that_is_interrupted_leaves_no_process(story: Any, tmp_path: Path) -> None:
+    before = {child.pid for child in psutil.Process().children()}
+
+    def interrupt() -> None:
+        def begun() -> bool:
+            new = [child for child in psutil.Process().children() if child.pid not in before]
+            return any(child.cpu_times().user > 0.2 for child in new)
+
+        while not begun():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        story.start(state=tmp_path, spool=tmp_path / "spool")
+    assert {child.pid for child in psutil.Process().children()} <= before
+
+
+def test_copied_state_serves_its_own_bento_and_adopts_no_process_of_the_old_one(
+    story: Any, tmp_path: Path, row: Row
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(story.root / "bentoml", old / "bentoml")
+    bento = BuiltBento(story.bentos[0].tag, old / story.bentos[0].path.relative_to(story.root))
+    where: dict[str, Any] = {"service": "flights", "online": story.online}
+    first = process.start(bento, state=old, spool=old / "spool", **where)
+    try:
+        shutil.copytree(old, new)
+        assert process.adopt(new, "flights") is None
+        assert not process.stop(new, "flights")
+        assert process.adopt(old, "flights") == first
+        copied = active_bento(new, "flights")
+        assert copied.path.is_relative_to(new)
+        process.stop(old, "flights")
+        shutil.rmtree(old)
+        second = process.start(copied, state=new, spool=new / "spool", **where)
+        assert predict(second.url, row).status_code == 200
+        assert list((new / "spool").rglob("*"))
+        assert not old.exists()
+    finally:
+        for state in (old, new):
+            process.stop(state, "flights")

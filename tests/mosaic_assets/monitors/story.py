@@ -156,11 +156,12 @@ def open_incident(seams: Seams, key: str) -> None:
     append_events(seams.lake, "tiny", lambda log: observe(log, seen, Policy(), now))
 
 
-def start(command: list[str], root: Path, log: Path) -> "subprocess.Popen[bytes]":
+def start(command: list[str], root: Path, log: Path, home: str = "home") -> "subprocess.Popen[bytes]":
     """Starts a Dagster process of this environment in the project, in a session of its own."""
     import os
 
-    env = {**os.environ, "DAGSTER_HOME": str(root / "home"), "PYTHONPATH": str(root), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = {**os.environ, "DAGSTER_HOME": str(root / home), "PYTHONPATH": path, "DAGSTER_DISABLE_TELEMETRY": "1"}
     with log.open("ab") as out:
         return subprocess.Popen(
             [sys.executable, "-m", *command], cwd=root, env=env, stdout=out, stderr=out, start_new_session=True

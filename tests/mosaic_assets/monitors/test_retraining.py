@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mosaic_assets.monitors.incidents import Observation, Policy, current, is_open, observe
-from mosaic_assets.monitors.retraining import Cursor, Launch, should_launch
+from mosaic_assets.monitors.retraining import Cursor, Launch, claims, should_launch
 from mosaic_resources.errors import UserError
 
 START = datetime(2013, 7, 1, tzinfo=UTC)
@@ -77,3 +77,28 @@ def test_unreadable_cursor_is_named():
     for text in ("{", "[]", "1", '{"launched": 3, "last_launch_utc": null}'):
         with pytest.raises(UserError, match="cursor is unreadable"):
             Cursor.from_json(text)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([0.0, 0.5])), max_size=12),
+    st.lists(st.tuples(st.integers(0, 11), st.sampled_from(["home", "other"]), st.booleans()), max_size=40),
+)
+def test_each_opening_is_launched_once_whoever_looks_and_whoever_dies(steps, looks):
+    log, runs = [], {"home": [], "other": []}
+    due = {day: [who for at, *who in looks if at == day] for day in range(12)}
+    for day in range(12):
+        if day < len(steps):
+            play(log, steps[day][0], day, steps[day][1])
+        for launcher, dies in due[day]:
+            covered = {name for run in runs[launcher] for name in run.covers}
+            found, _ = should_launch(log, Cursor(), timedelta(0), START + day * DAY, runs=covered, launcher=launcher)
+            log += claims(log, found, launcher, START + day * DAY)
+            runs[launcher] += [] if dies else found  # without its run, and always without its cursor
+    for launcher in ("home", "other") * 2:  # at last both look twice and live
+        covered = {name for run in runs[launcher] for name in run.covers}
+        found, _ = should_launch(log, Cursor(), timedelta(0), START + 20 * DAY, runs=covered, launcher=launcher)
+        log += claims(log, found, launcher, START + 20 * DAY)
+        runs[launcher] += found
+    launched = [name for each in runs.values() for run in each for name in run.covers]
+    assert len(launched) == len(set(launched))
+    assert {event.name for event in current(log).values() if is_open(event)} <= set(launched)

@@ -29,9 +29,9 @@ def project(tmp_path, story, monkeypatch):
 class Daemon:
     """A daemon process of its own session; ends with everything that it started."""
 
-    def __init__(self, story, root):
+    def __init__(self, story, root, workspace="workspace.yaml", home="home"):
         self.log = root / "daemon.log"
-        self.process = story.start(["dagster._daemon", "run", "-w", "workspace.yaml"], root, self.log)
+        self.process = story.start(["dagster._daemon", "run", "-w", workspace], root, self.log, home)
 
     def __enter__(self):
         return self
@@ -94,3 +94,22 @@ def test_three_incidents_within_the_cooldown_start_one_run_and_a_restart_none(pr
         runs = instance.get_runs()
         assert len(runs) == 2
         assert runs[0].tags["mosaic/covers"] == "tiny/latency@1,tiny/quality@1"
+
+
+def test_another_location_name_and_a_new_instance_retrain_nothing_again(project, story):
+    root, seams = project
+    story.open_incident(seams, "tiny/drift")
+    named = (root / "workspace.yaml").read_text()
+    (root / "renamed.yaml").write_text(named.replace("location_name: story", "location_name: main"))
+    (root / "second").mkdir()
+    (root / "second" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with dg.DagsterInstance.get() as first, dg.DagsterInstance.from_config(str(root / "second")) as second:
+        with Daemon(story, root) as daemon:
+            wait(daemon, lambda: first.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS])) == 1)
+        before = len(ticks_of(first))
+        with Daemon(story, root, "renamed.yaml") as daemon:
+            wait(daemon, lambda: len(ticks_of(first)) >= before + 3)
+        assert first.get_runs_count() == 1
+        with Daemon(story, root, home="second") as daemon:
+            wait(daemon, lambda: len(ticks_of(second)) >= 3)
+        assert second.get_runs_count() == 0

@@ -139,6 +139,8 @@ def test_service_is_built_served_switched_logged_and_drained(
     assert made["model"] == "models:/late/1"
     assert materialize(definitions, seams, "predictions/flights_requests")["new_rows"] == 0
     endpoint = start_built(seams.settings, "flights", simulated_clock=True)
+    assert made["endpoint"] == f"{endpoint.url}/v1/model"  # told before it ran
+    assert made["endpoint_state"] == "does not run; start it with: mosaic serve flights"
 
     def ask() -> dict[str, Any]:
         headers = {"x-mosaic-time": NOON.isoformat()}
@@ -148,7 +150,7 @@ def test_service_is_built_served_switched_logged_and_drained(
     first = ask()
     promote(seams, tmp_path, 9.0)
     again = materialize(definitions, seams, "services/flights")
-    assert again["endpoint"] == f"{endpoint.url}/v1/model"
+    assert (again["endpoint"], again["endpoint_state"]) == (made["endpoint"], "answers")
     second = ask()
     assert (first["model_version"], second["model_version"]) == ("1", "2")
     drained = materialize(definitions, seams, "predictions/flights_requests")

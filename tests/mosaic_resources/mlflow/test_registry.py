@@ -1,11 +1,17 @@
 """One suite over both registries: MLflow on SQLite and the fake that ships."""
 
+import inspect
+import shutil
+import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mosaic_assets.cli.up import up
 from mosaic_resources.bentos.encoding import Encoding
 from mosaic_resources.bentos.fake import write_fake_model
 from mosaic_resources.bentos.model_folder import read_model_folder
@@ -13,6 +19,7 @@ from mosaic_resources.errors import DependencyError, MosaicError, UserError
 from mosaic_resources.mlflow.client import MlflowRegistry
 from mosaic_resources.mlflow.contract import AliasMovedError, DatasetInput, Registry, RunRequest
 from mosaic_resources.mlflow.fake import FakeRegistry
+from mosaic_resources.mlflow.relocate import relocate
 
 REQUEST = RunRequest(
     "late", "first", {"lr": 0.1, "long": "x" * 900}, {"asset": "models/late"},
@@ -127,6 +134,13 @@ def mlflow(mlflow_home: Path) -> MlflowRegistry:
     return MlflowRegistry(f"sqlite:///{mlflow_home}/mlflow.db")
 
 
+def test_run_of_a_database_has_its_page_where_mosaic_up_shows_it(mlflow: MlflowRegistry) -> None:
+    run_id = mlflow.start_run(RunRequest("linked", "first"))
+    experiment = mlflow.client.get_run(run_id).info.experiment_id
+    default = inspect.signature(up).parameters["mlflow_port"].default
+    assert mlflow.run_url(run_id) == f"http://127.0.0.1:{default}/#/experiments/{experiment}/runs/{run_id}"
+
+
 def test_run_holds_what_it_was_told(mlflow: MlflowRegistry, mlflow_home: Path) -> None:
     run_id = mlflow.start_run(REQUEST)
     points = [("loss", step, 1.0 / (step + 1)) for step in range(1500)]
@@ -181,6 +195,38 @@ def test_nothing_lands_in_the_working_folder(
     assert version is not None
     registry.download(version, tmp_path / "there")
     assert list((tmp_path / "cwd").iterdir()) == []
+
+
+@pytest.mark.parametrize("way", [shutil.copytree, shutil.move])
+def test_folder_that_was_copied_or_moved_keeps_to_itself(
+    name: str, model: Path, tmp_path: Path, way: Callable[..., object]
+) -> None:
+    first = MlflowRegistry(f"sqlite:///{tmp_path}/one two/mlflow/mlflow.db")
+    registered(first, name, model, 1)
+    theirs = first.client.create_experiment("theirs", artifact_location="file:///elsewhere/artifacts/theirs")
+    way(tmp_path / "one two", tmp_path / "three_4")
+    before = sorted((tmp_path / "one two").rglob("*"))
+    second = MlflowRegistry(f"sqlite:///{tmp_path}/three_4/mlflow/mlflow.db")
+    version = second.find(name, "1")
+    assert version is not None
+    assert second.download(version, tmp_path / "there").joinpath("model.onnx").is_file()
+    second.log(version.run_id, files={"late.txt": b"late"})
+    registered(second, name, model, 1)
+    again = second.find(name, "2")
+    assert again is not None
+    assert second.download(again, tmp_path / "again").joinpath("model.onnx").is_file()
+    assert sorted((tmp_path / "one two").rglob("*")) == before
+    assert list((tmp_path / "three_4").rglob("late.txt"))
+    assert second.client.get_experiment(theirs).artifact_location == "file:///elsewhere/artifacts/theirs"
+    with closing(sqlite3.connect(tmp_path / "three_4" / "mlflow" / "mlflow.db")) as connection:
+        assert not [line for line in connection.iterdump() if "one%20two" in line]
+
+
+def test_folder_under_another_name_of_its_path_is_left_alone(name: str, model: Path, tmp_path: Path) -> None:
+    registered(MlflowRegistry(f"sqlite:///{tmp_path}/one/mlflow.db"), name, model, 1)
+    (tmp_path / "link").symlink_to(tmp_path / "one")
+    assert relocate(tmp_path / "link" / "mlflow.db", tmp_path / "link" / "artifacts") == []
+    assert relocate(tmp_path / "none" / "mlflow.db", tmp_path / "none" / "artifacts") == []
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "sqlite:////proc/none/mlflow.db", "nonsense://there"])
