@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.fs as fs
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from mosaic_resources.delta.commit import Commit, commit_once, commit_stream, open_table
+from mosaic_resources.delta.reading import dataset_of, read_dataset
 from mosaic_resources.delta.schema import canonical, check_fits
 from mosaic_resources.delta.writers import Mode, Writer, refuse_foreign_features
 from mosaic_resources.errors import UnknownNameError, UserError
@@ -20,8 +18,6 @@ from mosaic_resources.errors import UnknownNameError, UserError
 __all__ = ["Lake"]
 
 MARK = "_mosaic_lake.json"
-# Reading ahead whole column chunks costs a copy of them; local files need none.
-AS_IT_COMES = ds.ParquetFragmentScanOptions(pre_buffer=False)
 
 
 class Lake:
@@ -93,12 +89,7 @@ class Lake:
         for column in columns or ():
             if column not in known:
                 raise UnknownNameError("column", column, known, name)
-        wanted = pq.filters_to_expression(filters) if isinstance(filters, list) else filters
-        rows = self._dataset(handle, name).to_table(
-            columns=list(columns) if columns else None,
-            filter=wanted,
-            fragment_scan_options=None if "://" in self.root else AS_IT_COMES,
-        )
+        rows = read_dataset(self._dataset(handle, name), columns, filters, is_local="://" not in self.root)
         return canonical(rows, name)
 
     def head(self, name: str, num_rows: int, version: int | None = None) -> pa.Table:
@@ -213,11 +204,8 @@ class Lake:
         actions = pa.table(self.open(name, version).get_add_actions(flatten=True))
         return int(sum(value or 0 for value in actions["num_records"].to_pylist()))
 
-    def _dataset(self, handle: DeltaTable, name: str) -> ds.Dataset:
-        """Returns a version as a pyarrow dataset; local files are read by pyarrow itself, ten times quicker."""
-        if "://" in self.root:
-            return handle.to_pyarrow_dataset()
-        return handle.to_pyarrow_dataset(filesystem=fs.SubTreeFileSystem(self.path(name), fs.LocalFileSystem()))
+    def _dataset(self, handle: DeltaTable, name: str) -> Any:
+        return dataset_of(handle, None if "://" in self.root else self.path(name))
 
     def _open_or_create(self, path: str, schema: pa.Schema, partition_by: Sequence[str]) -> DeltaTable:
         handle = open_table(path, self._storage_options)
