@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import dagster as dg
 from pydantic import Field
@@ -10,11 +10,13 @@ from pydantic import Field
 from mosaic_assets.asset_fields import AssetFields
 from mosaic_assets.catalogue import where
 from mosaic_assets.orchestration.station import station
+from mosaic_assets.tables.evolution import Evolution, columns_of, kept_columns
 from mosaic_assets.tables.expectations import Rule, mark, rules_of, sift
-from mosaic_assets.tables.ingest import ingest
+from mosaic_assets.tables.ingest import ChangedFiles, ingest
 from mosaic_assets.tables.ledger import Ledger
 from mosaic_assets.tables.publish import publish
 from mosaic_assets.tables.query import Columns, pin, read_text, run_query, tables_in
+from mosaic_assets.tables.source import FileSource, named_format
 from mosaic_assets.work import Made, Work, code_hash
 from mosaic_resources.engine.session import engine_errors
 from mosaic_resources.errors import UserError
@@ -28,10 +30,13 @@ __all__ = ["PySparkTableComponent", "SourceTableComponent", "SqlTableComponent"]
 class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
     """A raw Delta table of files that land; each run reads only the new ones, each row exactly once."""
 
+    scaffolded: ClassVar[Sequence[str]] = ("columns",)
     key: str = Field(description="Asset key and table name.", examples=["raw/flights"])
     path: str = Field(description="Files, relative to the landing folder.", examples=["flights/*.csv"])
-    columns: Mapping[str, str] = Field(
-        description="Column → type: string, bigint, int, double, boolean, date, timestamp.",
+    columns: Mapping[str, str | Mapping[str, str]] = Field(
+        {},
+        description="Column → type (string, bigint, int, double, boolean, date, timestamp), or {type, path} for a "
+        "value within nested objects; left out, columns are inferred from the first files.",
         examples=[
             {
                 "flight_id": "string",
@@ -42,32 +47,54 @@ class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
             }
         ],
     )
+    format: str = Field("csv", description="csv, json (an object a line) or parquet.")
+    schema_evolution_mode: Evolution | None = Field(
+        None,
+        description="A column that is not known: add_new_columns, rescue, fail_on_new_columns, none (ignored). "
+        "Default: rescue where columns are declared, else add_new_columns.",
+        examples=["add_new_columns"],
+    )
+    changed_files: ChangedFiles = Field(
+        "ignore", description="A file that changed after it was read: ignore, reload (its rows are replaced), fail."
+    )
     null_values: Sequence[str] = Field(("", "NA"), description="Texts that mean NULL.")
     rescued_data_column: str = Field("_rescued_data", description="Column for what does not fit.")
     deps: Sequence[str] = Field((), description="Assets that land the files.", examples=[["landing/flights"]])
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset of the raw table."""
-        from mosaic_assets.tables.sources.csv_files import type_of
-
-        for kind in self.columns.values():
-            type_of(kind, where(context, "columns"))
-        code = code_hash("source", self.path, dict(self.columns), self.null_values, self.rescued_data_column)
+        self.source(where(context, "columns"), where(context, "format"))
+        code = code_hash(
+            "source", self.path, dict(self.columns), self.null_values, self.rescued_data_column,
+            self.format, self.schema_evolution_mode, self.changed_files,
+        )  # fmt: skip
         asset = station(
             self,
             key=self.key,
             station_name="tables",
-            kinds=("delta", "csv"),
+            kinds=("delta", self.format),
             deps=self.deps,
             code=code,
             run=self.execute,
         )
         return dg.Definitions(assets=[asset])
 
+    def source(self, columns_place: str = "columns", format_place: str = "format") -> FileSource:
+        """Returns how the files are read.
+
+        Raises:
+            UserError: A type, a path or the format is not known.
+        """
+        columns = columns_of(self.columns, columns_place)
+        mode = self.schema_evolution_mode or ("rescue" if self.columns else "add_new_columns")
+        return FileSource(
+            columns, mode, named_format(self.format, columns, format_place), tuple(self.null_values),
+            self.rescued_data_column,
+        )  # fmt: skip
+
     def execute(self, work: Work) -> Made:
         """Ingests what has landed since the last run."""
         from mosaic_assets.lineage.names import landed_file_use, landed_folder_use
-        from mosaic_assets.tables.sources.csv_files import read_csv
 
         seams, landing = work.seams, Path(work.seams.settings.landing)
         report = ingest(
@@ -76,9 +103,10 @@ class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
             self.key,
             landing,
             self.path,
-            read_file=lambda file: read_csv(file, self.columns, tuple(self.null_values), self.rescued_data_column),
+            source=self.source(),
             now_utc=work.now_utc,
             commit=work.commit(),
+            changed_files=self.changed_files,
         )
         for file in report.files:
             work.lineage.reads(landed_file_use(landing / file))
@@ -88,14 +116,17 @@ class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
             work.log.warning("%s changed after it was read; it is not read again.", file)
         if report.version is None:
             raise UserError(f"No file matches '{self.path}'.", str(landing), "Land the first file, then run again.")
+        names = kept_columns(seams.lake.schema(self.key, report.version), self.rescued_data_column)
         return Made(
             table=self.key,
             version=report.version,
-            columns={name: [(dep, name) for dep in self.deps] for name in self.columns} if self.deps else None,
+            columns={name: [(dep, name) for dep in self.deps] for name in names} if self.deps else None,
             metadata={
                 "new_files": len(report.files),
                 "new_rows": report.num_rows,
                 "known_files": report.num_known_files,
+                "reloaded_files": len(report.reloaded),
+                "added_columns": list(report.added),
             },
         )
 

@@ -1,21 +1,28 @@
 """Incremental ingest: every row of every landed file is in the raw table exactly once."""
 
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import fnmatch
+from fnmatch import translate
 from pathlib import Path
+from typing import Literal
 
 import filelock
 import pyarrow as pa
 
+from mosaic_assets.tables.evolution import Layout, kept_columns
 from mosaic_assets.tables.ledger import LandedFile, Ledger
+from mosaic_assets.tables.source import FileSource
 from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.lake import Lake
 from mosaic_resources.errors import UserError
 
-__all__ = ["IngestReport", "discover", "ingest"]
+__all__ = ["ChangedFiles", "IngestReport", "discover", "ingest"]
+
+ChangedFiles = Literal["ignore", "reload", "fail"]
+INGESTED_AT = pa.timestamp("us", tz="UTC")
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,9 @@ class IngestReport:
         files: Paths read in this run.
         num_rows: Rows appended.
         num_known_files: Files that were in the table before.
-        changed: Files that changed after they were read; they are not read again.
+        changed: Files that changed after they were read and are not read again.
+        reloaded: Files that changed after they were read and whose rows were replaced.
+        added: Columns that the table got.
         version: Version of the table now; None while no file has landed.
     """
 
@@ -35,6 +44,8 @@ class IngestReport:
     num_known_files: int
     changed: tuple[str, ...]
     version: int | None
+    reloaded: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
 
 def discover(landing: Path, pattern: str) -> dict[str, LandedFile]:
@@ -48,9 +59,10 @@ def discover(landing: Path, pattern: str) -> dict[str, LandedFile]:
     if not landing.is_dir():
         raise UserError("The landing folder does not exist.", str(landing), "Make it, or set MOSAIC_LANDING.")
     found: dict[str, LandedFile] = {}
+    matches, skip = re.compile(translate(pattern)).match, len(str(landing)) + 1
     for entry in _walk(landing):
-        path = Path(entry.path).relative_to(landing).as_posix()
-        if fnmatch(path, pattern):
+        path = entry.path[skip:].replace(os.sep, "/")
+        if matches(path):
             stat = entry.stat()
             found[path] = LandedFile(path, stat.st_size, stat.st_mtime_ns)
     return dict(sorted(found.items()))
@@ -63,10 +75,11 @@ def ingest(
     landing: Path,
     pattern: str,
     *,
-    read_file: Callable[[Path], pa.Table],
+    source: FileSource,
     now_utc: datetime,
     commit: Commit,
-    evolve: bool = False,
+    changed_files: ChangedFiles = "ignore",
+    barrier: Callable[[str], None] = lambda name: None,
 ) -> IngestReport:
     """Appends the rows of new files to ``table`` in one commit.
 
@@ -80,55 +93,81 @@ def ingest(
         table: Table name.
         landing: Landing folder.
         pattern: Files of this table, relative to the folder.
-        read_file: Reads one file; returns its rows with ``_source_row``.
+        source: How the files are read.
         now_utc: Time of ingestion.
         commit: Who commits.
-        evolve: Whether new columns may be added to the table.
+        changed_files: What becomes of a file that changed after it was read.
+        barrier: Called as each step is done, with its name: ``listed``, ``parsed``, ``committed``, ``settled``.
 
     Raises:
-        UserError: A file is unreadable or does not fit the table; nothing is written.
+        UserError: A file is unreadable or does not fit the table, or changed where it may not; nothing is written.
     """
     found = discover(landing, pattern)
+    barrier("listed")
     batch: dict[str, LandedFile] = {}
-    app = f"ingest/{table}"
+    reloaded: list[str] = []
+    layouts: list[Layout] = []
 
     def read(last: int) -> tuple[pa.Table | None, int]:
         if ledger.settled(table) != last:
             _rebuild(lake, ledger, table, last, found)
         known = ledger.files(table)
+        changed = _changed(found, known)
+        if changed and changed_files == "fail":
+            raise UserError(
+                f"{len(changed)} file(s) changed after they were read, the first is '{changed[0]}'.", table,
+                "Land a change as a new file, or set changed_files: reload.",
+            )  # fmt: skip
+        reloaded[:] = changed if changed_files == "reload" else ()
         batch.clear()
-        batch.update({path: file for path, file in found.items() if path not in known})
+        batch.update({path: file for path, file in found.items() if path not in known or path in set(reloaded)})
         if not batch:
             return None, last
-        return pa.concat_tables(
-            [_rows(landing, path, read_file, now_utc) for path in batch], promote_options="default"
-        ), last + 1
+        stored = lake.schema(table) if lake.exists(table) else None
+        kept = None if stored is None else kept_columns(stored, source.rescued)
+        rows, layout = source.read(landing, list(batch), kept, table)
+        layouts[:] = [layout]
+        ledger.prepare(table, batch.values())
+        barrier("parsed")
+        return rows.append_column("_ingested_at", pa.repeat(pa.scalar(now_utc, INGESTED_AT), rows.num_rows)), last + 1
 
     lock = filelock.FileLock(f"{ledger.file}.{table.replace('/', '.')}.lock")
     with lock:
         known_before = len(ledger.files(table))
-        num_rows = lake.append_stream(table, app, read, evolve=evolve, commit=commit)
+        num_rows = lake.append_stream(
+            table, f"ingest/{table}", read, commit=commit, evolve=True,
+            replaced=lambda: _from_files(batch) if reloaded else None,
+        )  # fmt: skip
+        barrier("committed")
         if batch:
             ledger.settle(table, ledger.settled(table) + 1, batch.values())
-        known = ledger.files(table)
-    changed = tuple(path for path, file in found.items() if path in known and known[path] != file)
-    return IngestReport(tuple(batch), num_rows, known_before, changed, lake.version(table))
+        barrier("settled")
+        changed = _changed(found, ledger.files(table))
+    added = layouts[0].added if layouts else ()
+    return IngestReport(
+        tuple(batch), num_rows, known_before, changed, lake.version(table), tuple(reloaded), added
+    )  # fmt: skip
 
 
-def _rows(landing: Path, path: str, read_file: Callable[[Path], pa.Table], now_utc: datetime) -> pa.Table:
-    rows = read_file(landing / path)
-    when = pa.array([now_utc] * rows.num_rows, pa.timestamp("us", tz="UTC"))
-    return rows.append_column("_source_file", pa.array([path] * rows.num_rows, pa.string())).append_column(
-        "_ingested_at", when
-    )
+def _changed(found: Mapping[str, LandedFile], known: Mapping[str, LandedFile]) -> tuple[str, ...]:
+    return tuple(path for path, file in found.items() if path in known and known[path] != file)
+
+
+def _from_files(paths: Mapping[str, LandedFile]) -> str:
+    """Returns the condition of the rows of files. All rows that are written must meet it, so it names new files too."""
+    names = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    return f"_source_file in ({names})"
 
 
 def _rebuild(lake: Lake, ledger: Ledger, table: str, last: int, found: dict[str, LandedFile]) -> None:
-    ledger.forget(table)
     paths = (
         lake.read(table, columns=["_source_file"])["_source_file"].unique().to_pylist() if lake.exists(table) else []
     )
-    ledger.settle(table, last, [found.get(path, LandedFile(path, -1, -1)) for path in paths])
+    # What a file was like when it was read is known of those that were recorded or prepared; a wrong guess
+    # here only makes a file seem changed.
+    told = {**found, **ledger.files(table), **ledger.prepared(table)}
+    ledger.forget(table)
+    ledger.settle(table, last, [told.get(path, LandedFile(path, -1, -1)) for path in paths])
 
 
 def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:

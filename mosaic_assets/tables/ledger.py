@@ -12,6 +12,9 @@ SCHEMA = """
 create table if not exists file (
   "table" text, path text, size_bytes integer, mtime_ns integer, batch integer, primary key ("table", path)
 ) without rowid;
+create table if not exists prepared (
+  "table" text, path text, size_bytes integer, mtime_ns integer, primary key ("table", path)
+) without rowid;
 create table if not exists batch ("table" text primary key, settled integer) without rowid;
 """
 
@@ -56,12 +59,26 @@ class Ledger:
             rows = connection.execute('select path, size_bytes, mtime_ns from file where "table" = ?', (table,))
             return {row[0]: LandedFile(*row) for row in rows}
 
+    def prepared(self, table: str) -> dict[str, LandedFile]:
+        """Returns the files of a batch that was read and of which it is not known whether it was committed."""
+        with self._open() as connection:
+            rows = connection.execute('select path, size_bytes, mtime_ns from prepared where "table" = ?', (table,))
+            return {row[0]: LandedFile(*row) for row in rows}
+
+    def prepare(self, table: str, files: Iterable[LandedFile]) -> None:
+        """Records what ``files`` were like before their rows are committed."""
+        with self._open() as connection:
+            connection.execute('delete from prepared where "table" = ?', (table,))
+            rows = ((table, file.path, file.size_bytes, file.mtime_ns) for file in files)
+            connection.executemany("insert into prepared values (?, ?, ?, ?)", rows)
+
     def settle(self, table: str, batch: int, files: Iterable[LandedFile]) -> None:
         """Records that ``files`` are in the table as of ``batch``, in one transaction."""
         with self._open() as connection:
             rows = ((table, file.path, file.size_bytes, file.mtime_ns, batch) for file in files)
             connection.executemany("insert or replace into file values (?, ?, ?, ?, ?)", rows)
             connection.execute("insert or replace into batch values (?, ?)", (table, batch))
+            connection.execute('delete from prepared where "table" = ?', (table,))
 
     def forget(self, table: str) -> None:
         """Drops what is known of a table."""

@@ -143,6 +143,7 @@ class Lake:
         partition_by: Sequence[str] = (),
         evolve: bool = False,
         commit: Commit | None = None,
+        replaced: Callable[[], str | None] = lambda: None,
     ) -> int:
         """Appends what has come since the offset that the table itself remembers; exactly once, whoever retries.
 
@@ -155,6 +156,8 @@ class Lake:
             partition_by: Partition columns of a new table.
             evolve: Whether new columns may be added.
             commit: Who commits, for the history.
+            replaced: Asked after ``read``: the condition of the rows that the new ones take the place of, in the same
+                commit; all new rows must meet it. None: nothing is replaced.
 
         Returns:
             The number of rows appended.
@@ -177,8 +180,9 @@ class Lake:
                 self.writer.create(path, rows.schema, partition_by)
                 return None
             check_fits(rows.schema, pa.schema(handle.schema().to_arrow()), name, evolve=evolve)
-            named = replace(who, app=app, version=offset)
-            self.writer.write(path, handle, rows, named, offset, mode="append", predicate=None, evolve=evolve)
+            named, predicate = replace(who, app=app, version=offset), replaced()
+            mode: Mode = "append" if predicate is None else "overwrite"
+            self.writer.write(path, handle, rows, named, offset, mode=mode, predicate=predicate, evolve=evolve)
             return int(rows.num_rows)
 
         return commit_stream(lambda: open_table(path, self._storage_options), app, attempt)

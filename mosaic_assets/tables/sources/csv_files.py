@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from mosaic_assets.tables.sources.typed import typed
 from mosaic_resources.errors import UserError
 
 __all__ = ["read_csv", "type_of"]
@@ -68,8 +68,8 @@ def read_csv(path: Path, schema: Mapping[str, str], null_values: tuple[str, ...]
             f"Column '{missing[0]}' is declared but not in the file.", where, f"It has: {', '.join(header)}."
         )
     numbers = _row_numbers(text.num_rows, [number - 2 for number, _ in bad_rows])
-    rescue: dict[int, dict[str, str | None]] = {}
-    columns = {name: _typed(text[name], type_of(kind, where), name, rescue) for name, kind in schema.items()}
+    rescue: dict[int, dict[str, str]] = {}
+    columns = {name: typed(text[name], type_of(kind, where), name, rescue) for name, kind in schema.items()}
     for name in header:
         if name not in schema:
             _rescue_column(text[name], name, rescue)
@@ -119,35 +119,7 @@ def _row_numbers(num_good: int, bad: list[int]) -> pa.Array:
     return pa.array(numbers, pa.int64())
 
 
-def _typed(
-    column: pa.ChunkedArray, kind: pa.DataType, name: str, rescue: dict[int, dict[str, str | None]]
-) -> pa.ChunkedArray:
-    if pa.types.is_string(kind):
-        return column
-    try:
-        return _cast(column, kind)
-    except pa.ArrowInvalid:
-        pass  # At least one value does not parse: look at each.
-    values: list[object] = []
-    for position, text in enumerate(column.to_pylist()):
-        try:
-            values.append(_cast(pa.array([text], pa.string()), kind)[0].as_py())
-        except pa.ArrowInvalid:
-            values.append(None)
-            rescue.setdefault(position, {})[name] = text
-    return pa.chunked_array([pa.array(values, kind)])
-
-
-def _cast(column: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    trimmed = pc.utf8_trim_whitespace(column)
-    if pa.types.is_timestamp(kind):
-        # '2013-01-01T10:00:00Z' and its zone-less form, which is taken as UTC.
-        plain = pc.replace_substring_regex(trimmed, r"(Z|\+00:00)$", "")
-        return pc.assume_timezone(pc.cast(plain, pa.timestamp("us")), "UTC")
-    return pc.cast(trimmed, kind)
-
-
-def _rescue_column(column: pa.ChunkedArray, name: str, rescue: dict[int, dict[str, str | None]]) -> None:
+def _rescue_column(column: pa.ChunkedArray, name: str, rescue: dict[int, dict[str, str]]) -> None:
     for position, text in enumerate(column.to_pylist()):
         if text is not None:
             rescue.setdefault(position, {})[name] = text

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mosaic_assets.tables.evolution import Columns
 from mosaic_assets.tables.ingest import discover, ingest
 from mosaic_assets.tables.ledger import Ledger
-from mosaic_assets.tables.sources.csv_files import read_csv
+from mosaic_assets.tables.source import FileSource
 from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.lake import Lake
 from mosaic_resources.delta.writers import DeltaRsWriter
@@ -27,7 +28,7 @@ def run(folder: Path, ledger: Ledger | None = None):
         "raw/t",
         folder / "landing",
         "t/*.csv",
-        read_file=lambda file: read_csv(file, SCHEMA, ("", "NA"), "_rescued_data"),
+        source=FileSource(Columns(SCHEMA, {})),
         now_utc=datetime(2013, 1, 1, tzinfo=UTC),
         commit=Commit("raw/t"),
     )
@@ -95,7 +96,7 @@ def test_killed_ingest_is_made_good_by_the_next_run(tmp_path, point):
         "import os, signal, sys, pathlib; sys.path.insert(0, sys.argv[2])\n"
         "import test_ingest as t\n"
         "folder = pathlib.Path(sys.argv[1])\n"
-        "if sys.argv[3] == 'reading': t.read_csv = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if sys.argv[3] == 'reading': t.FileSource.read = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "t.run(folder, t.DiesBeforeSettling(folder / 'ingest.db'))\n"
     )
     done = subprocess.run(
