@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import translate
@@ -22,6 +22,7 @@ from mosaic_resources.errors import UserError
 __all__ = ["ChangedFiles", "IngestReport", "discover", "ingest"]
 
 ChangedFiles = Literal["ignore", "reload", "fail"]
+COMMITS_LOOKED_BACK = 100
 INGESTED_AT = pa.timestamp("us", tz="UTC")
 
 
@@ -102,58 +103,55 @@ def ingest(
     Raises:
         UserError: A file is unreadable or does not fit the table, or changed where it may not; nothing is written.
     """
-    found = discover(landing, pattern)
-    barrier("listed")
+    found: dict[str, LandedFile] = {}
+    reload = changed_files == "reload"
     batch: dict[str, LandedFile] = {}
-    reloaded: list[str] = []
+    known: dict[str, LandedFile] = {}
+    changed: list[str] = []
     layouts: list[Layout] = []
 
     def read(last: int) -> tuple[pa.Table | None, int]:
         if ledger.settled(table) != last:
             _rebuild(lake, ledger, table, last, found)
-        known = ledger.files(table)
-        changed = _changed(found, known)
+        known.clear()
+        known.update(ledger.files(table))
+        changed[:] = [path for path, file in found.items() if path in known and known[path] != file]
         if changed and changed_files == "fail":
             raise UserError(
                 f"{len(changed)} file(s) changed after they were read, the first is '{changed[0]}'.", table,
                 "Land a change as a new file, or set changed_files: reload.",
             )  # fmt: skip
-        reloaded[:] = changed if changed_files == "reload" else ()
+        again = set(changed) if reload else set()
         batch.clear()
-        batch.update({path: file for path, file in found.items() if path not in known or path in set(reloaded)})
+        batch.update({path: file for path, file in found.items() if path not in known or path in again})
         if not batch:
             return None, last
         stored = lake.schema(table) if lake.exists(table) else None
         kept = None if stored is None else kept_columns(stored, source.rescued)
         rows, layout = source.read(landing, list(batch), kept, table)
         layouts[:] = [layout]
-        ledger.prepare(table, batch.values())
+        ledger.prepare(table, commit.token, batch.values())
         barrier("parsed")
         return rows.append_column("_ingested_at", pa.repeat(pa.scalar(now_utc, INGESTED_AT), rows.num_rows)), last + 1
 
     lock = filelock.FileLock(f"{ledger.file}.{table.replace('/', '.')}.lock")
     with lock:
-        known_before = len(ledger.files(table))
+        found.update(discover(landing, pattern))
+        barrier("listed")
         num_rows = lake.append_stream(
             table, f"ingest/{table}", read, commit=commit, evolve=True,
-            replaced=lambda: _from_files(batch) if reloaded else None,
+            replaced=lambda: _from_files(batch) if reload and changed else None,
         )  # fmt: skip
         barrier("committed")
         if batch:
             ledger.settle(table, ledger.settled(table) + 1, batch.values())
         barrier("settled")
-        changed = _changed(found, ledger.files(table))
     added = layouts[0].added if layouts else ()
-    return IngestReport(
-        tuple(batch), num_rows, known_before, changed, lake.version(table), tuple(reloaded), added
-    )  # fmt: skip
+    passed_over, reloaded = ((), tuple(changed)) if reload else (tuple(changed), ())
+    return IngestReport(tuple(batch), num_rows, len(known), passed_over, lake.version(table), reloaded, added)
 
 
-def _changed(found: Mapping[str, LandedFile], known: Mapping[str, LandedFile]) -> tuple[str, ...]:
-    return tuple(path for path, file in found.items() if path in known and known[path] != file)
-
-
-def _from_files(paths: Mapping[str, LandedFile]) -> str:
+def _from_files(paths: Iterable[str]) -> str:
     """Returns the condition of the rows of files. All rows that are written must meet it, so it names new files too."""
     names = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
     return f"_source_file in ({names})"
@@ -163,9 +161,11 @@ def _rebuild(lake: Lake, ledger: Ledger, table: str, last: int, found: dict[str,
     paths = (
         lake.read(table, columns=["_source_file"])["_source_file"].unique().to_pylist() if lake.exists(table) else []
     )
-    # What a file was like when it was read is known of those that were recorded or prepared; a wrong guess
-    # here only makes a file seem changed.
-    told = {**found, **ledger.files(table), **ledger.prepared(table)}
+    # What a file was like when it was read is known of those that were recorded, and of those that were prepared
+    # for a commit that landed.
+    token, prepared = ledger.prepared(table)
+    landed = bool(token) and any(token in str(entry) for entry in lake.history(table, COMMITS_LOOKED_BACK))
+    told = {**found, **ledger.files(table), **(prepared if landed else {})}
     ledger.forget(table)
     ledger.settle(table, last, [told.get(path, LandedFile(path, -1, -1)) for path in paths])
 

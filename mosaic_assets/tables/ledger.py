@@ -3,8 +3,8 @@
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["LandedFile", "Ledger"]
 
@@ -13,14 +13,13 @@ create table if not exists file (
   "table" text, path text, size_bytes integer, mtime_ns integer, batch integer, primary key ("table", path)
 ) without rowid;
 create table if not exists prepared (
-  "table" text, path text, size_bytes integer, mtime_ns integer, primary key ("table", path)
+  "table" text, token text, path text, size_bytes integer, mtime_ns integer, primary key ("table", path)
 ) without rowid;
 create table if not exists batch ("table" text primary key, settled integer) without rowid;
 """
 
 
-@dataclass(frozen=True)
-class LandedFile:
+class LandedFile(NamedTuple):
     """One file in the landing folder.
 
     Args:
@@ -59,18 +58,20 @@ class Ledger:
             rows = connection.execute('select path, size_bytes, mtime_ns from file where "table" = ?', (table,))
             return {row[0]: LandedFile(*row) for row in rows}
 
-    def prepared(self, table: str) -> dict[str, LandedFile]:
-        """Returns the files of a batch that was read and of which it is not known whether it was committed."""
+    def prepared(self, table: str) -> tuple[str, dict[str, LandedFile]]:
+        """Returns the token and the files of a batch of which it is not known whether it was committed."""
         with self._open() as connection:
-            rows = connection.execute('select path, size_bytes, mtime_ns from prepared where "table" = ?', (table,))
-            return {row[0]: LandedFile(*row) for row in rows}
+            rows = connection.execute(
+                'select token, path, size_bytes, mtime_ns from prepared where "table" = ?', (table,)
+            ).fetchall()
+        return (rows[0][0] if rows else ""), {row[1]: LandedFile(*row[1:]) for row in rows}
 
-    def prepare(self, table: str, files: Iterable[LandedFile]) -> None:
-        """Records what ``files`` were like before their rows are committed."""
+    def prepare(self, table: str, token: str, files: Iterable[LandedFile]) -> None:
+        """Records what ``files`` were like before their rows are committed under ``token``."""
         with self._open() as connection:
             connection.execute('delete from prepared where "table" = ?', (table,))
-            rows = ((table, file.path, file.size_bytes, file.mtime_ns) for file in files)
-            connection.executemany("insert into prepared values (?, ?, ?, ?)", rows)
+            rows = ((table, token, *file) for file in files)
+            connection.executemany("insert into prepared values (?, ?, ?, ?, ?)", rows)
 
     def settle(self, table: str, batch: int, files: Iterable[LandedFile]) -> None:
         """Records that ``files`` are in the table as of ``batch``, in one transaction."""

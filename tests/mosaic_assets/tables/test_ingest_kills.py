@@ -100,6 +100,19 @@ def test_a_file_that_changes_after_a_kill_behind_the_commit_is_reloaded(tmp_path
     assert stored(tmp_path) == [("1", 1), ("1", 2)]
 
 
+def test_a_reload_killed_before_its_commit_is_made_good_though_another_machine_committed(tmp_path):
+    land(tmp_path, "1", [1])
+    run(str(tmp_path))
+    land(tmp_path, "1", [2, 3])
+    assert kill_at(tmp_path, "parsed") == -signal.SIGKILL
+    table = Lake(str(tmp_path / "lake"), DeltaRsWriter())
+    other = table.read("raw/t").set_column(0, "a", [[9]]).set_column(3, "_source_file", [["2"]])
+    table.append_stream("raw/t", "ingest/raw/t", lambda last: (other, last + 1))
+    land(tmp_path, "2", [9])
+    run(str(tmp_path))
+    assert stored(tmp_path) == [("1", 2), ("1", 3), ("2", 9)]
+
+
 def draw(folder: Path, num_kills: int, seed: int) -> int:
     """Kills runs at random moments while files land and change; returns how many died before they were done."""
     rng = random.Random(seed)
