@@ -21,6 +21,8 @@ from mosaic_resources.seams import Seams
 from mosaic_resources.settings.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
+# July's last evening is the first of August in UTC; the load that switches the endpoint asks in September.
+LOAD_FROM = "2013-08-02"
 FOLDER = ROOT / "mosaic_assets" / "defs" / "flights"
 
 

@@ -11,7 +11,7 @@ import pytest
 from mosaic_assets.features.historical import get_historical_features
 from mosaic_resources.bentos.process import adopt
 
-from .conftest import Played, plain
+from .conftest import LOAD_FROM, Played, plain
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -42,7 +42,7 @@ def test_the_kills_left_their_marks_and_doubled_nothing(story):
     killed = (story.state.parent / "killed.log").read_text()
     assert "Traceback" not in killed
     requests = story.seams.lake.read("predictions/flight_delay_requests", columns=["client_request_id", "date"])
-    played = requests.filter(pc.less(requests["date"], "2013-08-01"))["client_request_id"]
+    played = requests.filter(pc.less(requests["date"], LOAD_FROM))["client_request_id"]
     assert len(set(played.to_pylist())) == len(played) == story.summary["logged"] == 2000
 
 
@@ -70,7 +70,7 @@ def test_every_answer_is_in_the_inference_table_once(story):
 def test_looked_up_features_equal_the_offline_join_at_the_requests_time(story, stage):
     lake, dataset, service = story.seams.lake, stage.dataset(), stage.feature_service()
     logged = lake.read("predictions/flight_delay_requests")
-    played = logged.filter(pc.less(logged["date"], "2013-08-01"))
+    played = logged.filter(pc.less(logged["date"], LOAD_FROM))
     assert played.num_rows == story.summary["answers"]
     requests = stage_rows(story, stage, set(played["client_request_id"].to_pylist()))
     offline = get_historical_features(requests, service, lambda view: lake.read(view.source), dataset.timestamp_field)
