@@ -84,6 +84,8 @@ class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
             work.lineage.reads(landed_file_use(landing / file))
         if not report.files:
             work.lineage.reads(landed_folder_use((landing / self.path).parent))
+        for file in report.empty:
+            work.log.warning("%s holds no rows.", file)
         for file in report.changed:
             work.log.warning("%s changed after it was read; it is not read again.", file)
         if report.version is None:

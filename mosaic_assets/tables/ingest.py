@@ -27,6 +27,7 @@ class IngestReport:
         num_rows: Rows appended.
         num_known_files: Files that were in the table before.
         changed: Files that changed after they were read; they are not read again.
+        empty: Files of this run without a row.
         version: Version of the table now; None while no file has landed.
     """
 
@@ -35,6 +36,7 @@ class IngestReport:
     num_known_files: int
     changed: tuple[str, ...]
     version: int | None
+    empty: tuple[str, ...] = ()
 
 
 def discover(landing: Path, pattern: str) -> dict[str, LandedFile]:
@@ -72,7 +74,7 @@ def ingest(
 
     The number of the batch is the table's own ``txn`` version, so rows and number land together. Where the
     ledger does not know that number (a kill after the commit, another machine, a lost ledger), the ledger is
-    rebuilt from the table's ``_source_file`` before anything is read.
+    rebuilt from the table's ``_source_file`` before anything is read. A file that held nothing is read when it does.
 
     Args:
         lake: Where the table is.
@@ -90,19 +92,20 @@ def ingest(
     """
     found = discover(landing, pattern)
     batch: dict[str, LandedFile] = {}
+    empty: list[str] = []
     app = f"ingest/{table}"
 
     def read(last: int) -> tuple[pa.Table | None, int]:
         if ledger.settled(table) != last:
             _rebuild(lake, ledger, table, last, found)
-        known = ledger.files(table)
+        known = {path: file for path, file in ledger.files(table).items() if file.size_bytes or found.get(path) == file}
         batch.clear()
         batch.update({path: file for path, file in found.items() if path not in known})
         if not batch:
             return None, last
-        return pa.concat_tables(
-            [_rows(landing, path, read_file, now_utc) for path in batch], promote_options="default"
-        ), last + 1
+        tables = {path: _rows(landing, path, read_file, now_utc) for path in batch}
+        empty[:] = [path for path, rows in tables.items() if not rows.num_rows]
+        return pa.concat_tables(list(tables.values()), promote_options="default"), last + 1
 
     lock = filelock.FileLock(f"{ledger.file}.{table.replace('/', '.')}.lock")
     with lock:
@@ -112,7 +115,7 @@ def ingest(
             ledger.settle(table, ledger.settled(table) + 1, batch.values())
         known = ledger.files(table)
     changed = tuple(path for path, file in found.items() if path in known and known[path] != file)
-    return IngestReport(tuple(batch), num_rows, known_before, changed, lake.version(table))
+    return IngestReport(tuple(batch), num_rows, known_before, changed, lake.version(table), tuple(empty))
 
 
 def _rows(landing: Path, path: str, read_file: Callable[[Path], pa.Table], now_utc: datetime) -> pa.Table:
