@@ -61,8 +61,19 @@ class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
             deps=self.deps,
             code=code,
             run=self.execute,
+            metadata={"dagster/column_schema": dg.MetadataValue.table_schema(self.declared_schema())},
         )
         return dg.Definitions(assets=[asset])
+
+    def declared_schema(self) -> dg.TableSchema:
+        """Returns the table's columns as declared, with those that ingestion adds."""
+        added = {
+            "_source_row": "bigint",
+            self.rescued_data_column: "string",
+            "_source_file": "string",
+            "_ingested_at": "timestamp",
+        }
+        return dg.TableSchema([dg.TableColumn(name, kind) for name, kind in {**self.columns, **added}.items()])
 
     def execute(self, work: Work) -> Made:
         """Ingests what has landed since the last run."""
