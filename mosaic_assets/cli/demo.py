@@ -4,14 +4,10 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
-from rich.table import Column
 
 from mosaic_assets.cli.output import Output, OutputOption, RootOption, console, emit, errors, root_of
 
@@ -29,6 +25,7 @@ def demo(
     """Play a story: land, train, serve, drift, retrain, decide. Interrupted, it goes on from where it stood."""
     with errors(output):
         from mosaic_assets.cli.machine import machine, require
+        from mosaic_assets.cli.progress import shown
         from mosaic_assets.cli.summary import collect, show
         from mosaic_assets.orchestration.chapters import chapters
         from mosaic_assets.orchestration.run import instance_of
@@ -52,36 +49,11 @@ def demo(
                 if chapter.name in progress.done:
                     continue
                 began = time.monotonic()
-                facts = _with_bar(chapter.title, output, lambda tick, chapter=chapter: chapter.run(stage, tick))  # type: ignore[misc]
+                with shown(chapter.title, output) as ticker:
+                    facts = chapter.run(stage, ticker)
                 progress.finish(chapter.name, time.monotonic() - began, facts)
             summary = collect(stage, progress)
         emit(summary, output, lambda: show(summary))
-
-
-def _with_bar(title: str, output: Output, run: Callable[[Callable[[str], None]], Any]) -> Any:
-    """Runs a chapter behind a line that shows what it does and for how long."""
-    if output is Output.json:
-        return run(lambda _step: None)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", table_column=Column(ratio=3, no_wrap=True, overflow="ellipsis")),
-        BarColumn(10),
-        TextColumn("[dim]{task.fields[step]}", table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")),
-        TimeElapsedColumn(table_column=Column(width=7, no_wrap=True)),
-    )
-    with Bars(*columns, console=console, transient=True, expand=True) as bars:
-        task = bars.add_task(title, total=None, step="")
-        count = 0
-
-        def tick(step: str) -> None:
-            nonlocal count
-            count += 1
-            bars.update(task, step=f"{step.replace('__', '/')} ({count})")
-
-        began = time.monotonic()
-        made = run(tick)
-    console.print(f"  [green]✓[/green] {title} [dim]{time.monotonic() - began:.1f} s[/dim]")
-    return made
 
 
 def _quiet(logs: Path) -> None:

@@ -1,13 +1,18 @@
 """``mosaic materialize``: runs assets in this process."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mosaic_assets.cli.output import Output, OutputOption, RootOption, console, emit, errors, root_of
+from mosaic_assets.cli.output import Output, OutputOption, RootOption, aside, console, emit, errors, root_of
+
+if TYPE_CHECKING:
+    from mosaic_resources.settings.settings import Settings
 
 __all__ = ["materialize"]
+
+LINEAGE_SECONDS = 5.0
 
 
 def materialize(
@@ -44,18 +49,33 @@ def materialize(
             if not chosen and not changed:
                 raise UserError("No asset was named.", do="Name asset keys, or use --changed.")
             made = []
-            for group, span in partitioned_runs(defs, chosen, partition, instance):
-                label = f"{', '.join(group)}" + (f" [{span[0]}..{span[1]}]" if span else "")
-                with console.status(label) if output is Output.text else errors(output):
-                    result = run(defs, instance, group, partitions=span)
-                pending.done(group)
-                told = _told(result, COMPARISON)
-                made.append({"assets": group, "partitions": span, "run_id": result.run_id, "comparisons": told})
-                if output is Output.text:
-                    console.print(f"[green]made[/green] {label}")
-                    for key, line in told.items():
-                        console.print(f"  [bold]{key}[/bold]: {line}", highlight=False, soft_wrap=True)
+            try:
+                for group, span in partitioned_runs(defs, chosen, partition, instance):
+                    label = f"{', '.join(group)}" + (f" [{span[0]}..{span[1]}]" if span else "")
+                    with console.status(label) if output is Output.text else errors(output):
+                        result = run(defs, instance, group, partitions=span)
+                    pending.done(group)
+                    told = _told(result, COMPARISON)
+                    made.append({"assets": group, "partitions": span, "run_id": result.run_id, "comparisons": told})
+                    if output is Output.text:
+                        console.print(f"[green]made[/green] {label}")
+                        for key, line in told.items():
+                            console.print(f"  [bold]{key}[/bold]: {line}", highlight=False, soft_wrap=True)
+            finally:
+                _send_lineage(settings)
         emit(made, output, lambda: console.print("Nothing has changed." if not made else f"{len(made)} runs."))
+
+
+def _send_lineage(settings: "Settings") -> None:
+    """Sends what the steps said of themselves; what cannot be sent in time waits, and nothing fails for it."""
+    from mosaic_assets.lineage.send import send_lineage
+
+    try:
+        trouble = send_lineage(settings, LINEAGE_SECONDS).problem
+    except Exception as exc:  # Lineage alone fails softly.
+        trouble = str(exc)
+    if trouble:
+        aside(f"Lineage waits in the outbox: {trouble}")
 
 
 def _told(result: Any, name: str) -> dict[str, str]:

@@ -72,9 +72,10 @@ def show(summary: dict[str, Any]) -> None:
     console.print(f"decision: [bold]{summary.get('verdict')}[/bold], {summary.get('reasons')}")
     console.print(
         f"endpoint: {summary.get('answers')} requests answered, {summary.get('logged')} logged, "
-        f"p50 {summary.get('p50_ms')} ms, p99 {summary.get('p99_ms')} ms; "
+        f"p50 {summary.get('p50_ms')} ms, p99 {summary.get('p99_ms')} ms over {summary.get('timed_requests')} of them; "
         f"switch under {summary.get('switch_rate')} requests/s: {summary.get('switch_failed')} of "
-        f"{summary.get('switch_requests')} failed, answers by version {summary.get('switch_versions')}"
+        f"{summary.get('switch_requests')} failed, answers by version {summary.get('switch_versions')}; "
+        f"{_logged(summary)}"
     )
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in summary["seconds"].items())
     console.print(f"stations: {seconds}; {sum(summary['seconds'].values()):.0f} s in all\n")
@@ -82,11 +83,19 @@ def show(summary: dict[str, Any]) -> None:
     _next(summary)
 
 
+def _logged(summary: dict[str, Any]) -> str:
+    """Returns what the inference table holds; a switch that was interrupted had logged its requests too."""
+    in_all = summary.get("logged_in_all") or 0
+    more = in_all - (summary.get("answers") or 0) - (summary.get("switch_requests") or 0)
+    return f"{in_all:,} logged in all" + (f", {more:,} of them by a switch that was interrupted" if more > 0 else "")
+
+
 def _next(summary: dict[str, Any]) -> None:
     console.print(disk_text(summary["state"], summary["state_bytes"]), soft_wrap=True)
     console.print("\n[bold]Try[/bold]")
     lines = [
-        f"curl -s {summary['endpoint']}/v1/predict -H 'content-type: application/json' -d '{summary['example_body']}'",
+        f"curl -s {summary['endpoint']}/v1/predict -H 'content-type: application/json' "
+        f"-H 'x-mosaic-time: {summary['example_time']}' -d '{summary['example_body']}'",
         ".venv/bin/python -c 'from deltalake import DeltaTable",
         f'rows = DeltaTable("{summary.get("predictions_path")}").to_pandas()',
         'print(rows[["flight_id", "probability", "model_version"]].tail())\'',

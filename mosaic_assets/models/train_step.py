@@ -113,6 +113,7 @@ def network_estimator(work: Work, declared: Declaration) -> EstimatorOf:
         def make(encoding: Encoding, settings: Settings, part: str) -> Estimator:
             def send(points: Sequence[Point]) -> None:
                 work.seams.registry.log(run_id, [(f"{part}/{name}", step, value) for name, step, value in points])
+                work.log.info("%s: %d batches trained", part, points[-1].step)
 
             return NetworkModel(encoding, recipe.with_settings(settings), make_network, send, ledger(settings, part))
 

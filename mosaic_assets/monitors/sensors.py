@@ -63,6 +63,8 @@ def retraining_sensor(
                 return claims(log, launches, launcher, now)
 
             append_events(seams.lake, monitor, claim)
+            if seams.settings.writer == "delta-spark":
+                seams.engine.close()  # else a driver would idle in the code server
         if not launches:
             return dg.SensorResult(skip_reason="No incident waits for a retraining.", cursor=kept.to_json())
         return dg.SensorResult(run_requests=[_request(monitor, launch) for launch in launches], cursor=kept.to_json())

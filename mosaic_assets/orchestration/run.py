@@ -3,8 +3,9 @@
 import importlib
 import sys
 import tomllib
+import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,18 @@ import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from mosaic_assets.orchestration.home import dagster_home
-from mosaic_resources.errors import DependencyError, InternalError, MosaicError, UnknownNameError, UserError
+from mosaic_assets.orchestration.ticker import Ticker, listener
+from mosaic_resources.errors import MosaicError, UnknownNameError
 
-__all__ = ["code_location", "definitions_module", "instance_of", "load_definitions", "materialize"]
-
-# Who must act is told by the kind of what the step raised, of which Dagster keeps the name.
-KINDS = {kind.__name__: kind for kind in (DependencyError, InternalError, UserError)}
+__all__ = [
+    "code_location",
+    "definitions_module",
+    "instance_of",
+    "load_definitions",
+    "materialize",
+    "num_steps",
+    "step_names",
+]
 
 
 def definitions_module(project_root: Path) -> str:
@@ -58,6 +65,17 @@ def instance_of(state: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+def num_steps(defs: dg.Definitions, keys: Sequence[str]) -> int:
+    """Returns the number of steps that make the assets; what one function makes together is one step."""
+    return len(step_names(defs, keys))
+
+
+def step_names(defs: dg.Definitions, keys: Sequence[str]) -> dict[str, str]:
+    """Returns Dagster's step key of each step that makes the assets → the key of the first asset that it makes."""
+    graph = defs.resolve_asset_graph()
+    return {graph.get(dg.AssetKey(key.split("/"))).assets_def.node_def.name: key for key in reversed(keys)}
+
+
 def materialize(
     defs: dg.Definitions,
     instance: dg.DagsterInstance,
@@ -65,7 +83,7 @@ def materialize(
     *,
     partitions: tuple[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
-    on_step: Callable[[str], None] | None = None,
+    ticker: Ticker | None = None,
     log_level: str = "CRITICAL",
 ) -> dg.ExecuteInProcessResult:
     """Runs the assets in one run, in order.
@@ -76,12 +94,12 @@ def materialize(
         keys: Asset keys as text.
         partitions: First and last partition key, for partitioned assets.
         tags: Tags of the run.
-        on_step: Called with the asset's key when its step has ended.
+        ticker: Is told while it goes.
         log_level: Least level of Dagster's events on the console; the instance keeps all of them.
 
     Raises:
         UnknownNameError: A key is not an asset of the project.
-        MosaicError: What the first failed step raised, of the same kind.
+        MosaicError: What the first failed step raised, as it was; another error than ours is wrapped.
     """
     graph = defs.resolve_asset_graph()
     known = {key.to_user_string() for key in graph.executable_asset_keys}
@@ -92,6 +110,8 @@ def materialize(
     job = defs.resolve_implicit_global_asset_job_def()
     first, last = partitions or (None, None)
     ranged = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last} if first != last else {}
+    run_id, failures = str(uuid.uuid4()), dict[str, BaseException]()
+    instance.add_event_listener(run_id, listener(ticker or Ticker(), step_names(defs, keys), failures))
     result = job.execute_in_process(
         instance=instance,
         asset_selection=selection,
@@ -99,22 +119,18 @@ def materialize(
         tags={**(tags or {}), **{name: value for name, value in ranged.items() if value}},
         raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": log_level}}}},
+        run_id=run_id,
     )
-    for event in result.all_events:
-        if on_step and event.is_step_success and event.step_key:
-            on_step(event.step_key)
     if not result.success:
-        _raise_first_failure(result)
+        raise _first_failure(failures, run_id)
     return result
 
 
-def _raise_first_failure(result: dg.ExecuteInProcessResult) -> None:
-    for event in result.all_events:
-        if event.is_step_failure:
-            failure = event.step_failure_data
-            error = failure.user_failure_data or failure.error
-            cause = getattr(failure.error, "cause", None) or failure.error
-            message = getattr(cause, "message", None) or str(error)
-            kind = KINDS.get(getattr(cause, "cls_name", None) or "", MosaicError)
-            raise kind(message.strip().split(": ", 1)[-1], where=event.step_key)
-    raise MosaicError("The run failed before its first step.", where=result.run_id)
+def _first_failure(failures: Mapping[str, BaseException], run_id: str) -> MosaicError:
+    for asset, error in failures.items():
+        if isinstance(error, MosaicError):
+            return error
+        wrapped = MosaicError(f"{type(error).__name__}: {error}".strip(), asset)
+        wrapped.__cause__ = error
+        return wrapped
+    return MosaicError("The run failed before its first step.", f"run {run_id}", "See the Dagster UI.")

@@ -18,8 +18,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mosaic_assets.features.views import FeatureService
-from mosaic_assets.orchestration.run import load_definitions, materialize
+from mosaic_assets.orchestration.run import load_definitions, materialize, num_steps
 from mosaic_assets.orchestration.selection import select
+from mosaic_assets.orchestration.ticker import Ticker
 from mosaic_resources.dagster import MosaicResource
 from mosaic_resources.errors import UserError
 from mosaic_resources.seams import Seams
@@ -132,16 +133,18 @@ class Stage:
         """Turns the simulated clock."""
         set_simulated_clock(self.seams.settings.state, now)
 
-    def make(
-        self, chapter: str, months: tuple[str, str] | None = None, on_step: Callable[[str], None] | None = None
-    ) -> int:
+    def num_steps(self, *chapters: str) -> int:
+        """Returns the number of steps that make the assets of chapters; a chapter named twice counts twice."""
+        return sum(num_steps(self.defs, select(self.defs, self.script.assets[chapter])) for chapter in chapters)
+
+    def make(self, chapter: str, months: tuple[str, str] | None = None, ticker: Ticker | None = None) -> int:
         """Materializes the assets of a chapter in order and returns how many; partitioned ones for ``months``."""
         graph = self.defs.resolve_asset_graph()
         keys = select(self.defs, self.script.assets[chapter])
         for group, partitioned in _runs(
             keys, lambda key: graph.get(dg.AssetKey(key.split("/"))).partitions_def is not None
         ):
-            materialize(self.defs, self.instance, group, partitions=months if partitioned else None, on_step=on_step)
+            materialize(self.defs, self.instance, group, partitions=months if partitioned else None, ticker=ticker)
         return len(keys)
 
     @property

@@ -3,11 +3,13 @@
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from mosaic_assets.orchestration.known_columns import known_columns
 from mosaic_resources.errors import MosaicError, UnknownNameError, UserError
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def faults(root: Path) -> list[Fault]:
     if not wrong:
         wrong, defs = check_definitions(root)
         wrong += check_references(root, defs) if defs is not None else []
-        queries = check_queries(root, _keys(defs) if defs is not None else None)
+        known, columns = (_keys(defs), known_columns(root, defs)) if defs is not None else (None, {})
+        queries = check_queries(root, known, columns)
         # A query that does not parse keeps the definitions from loading too: told once, with its file.
         wrong = [fault for fault in wrong if not any(fault.message in other.message for other in queries)] + queries
     return wrong
@@ -85,18 +88,24 @@ def check_references(root: Path, defs: "dg.Definitions") -> list[Fault]:
     ]
 
 
-def check_queries(root: Path, known: set[str] | None) -> list[Fault]:
+def check_queries(
+    root: Path, known: set[str] | None, columns: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> list[Fault]:
     """Returns what is wrong with the SQL files below the definitions.
 
     Args:
         root: The project.
         known: Keys of the assets that there are; None: the tables of queries are not looked up.
+        columns: Table as written (``raw.flights``) → its columns, where they are known.
     """
-    return [Fault("sql", message) for file in _queries(root) for message in _query_faults(file, root, known)]
+    return [Fault("sql", message) for file in _queries(root) for message in _query_faults(file, root, known, columns)]
 
 
-def _query_faults(file: Path, root: Path, known: set[str] | None) -> Iterator[str]:
+def _query_faults(
+    file: Path, root: Path, known: set[str] | None, columns: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
     from mosaic_assets.lineage.sql import table_spans
+    from mosaic_assets.lineage.unknown_columns import unknown_columns
     from mosaic_assets.tables.portability import refusals
 
     place, query = str(file.relative_to(root)), file.read_text()
@@ -114,6 +123,8 @@ def _query_faults(file: Path, root: Path, known: set[str] | None) -> Iterator[st
             yield str(
                 UnknownNameError("table", span.name, {name.replace("/", ".") for name in known}, f"{place}:{line}")
             )
+
+    yield from (str(one.error(place)) for one in unknown_columns(query, columns))
 
 
 def _queries(root: Path) -> list[Path]:

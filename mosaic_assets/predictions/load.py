@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
+from typing import Any
 
 import httpx
 import numpy as np
@@ -53,6 +54,7 @@ class Load:
         requests_per_second: Rate.
         min_requests: The load does not end before so many are sent.
         headers: Headers of every request.
+        on_answer: Takes the index of the body and the answer, of each that is answered with 200.
     """
 
     def __init__(
@@ -63,9 +65,11 @@ class Load:
         requests_per_second: float,
         min_requests: int,
         headers: dict[str, str] | None = None,
+        on_answer: Callable[[int, Mapping[str, Any]], None] | None = None,
     ) -> None:
         self._url, self._bodies, self._rate = url, bodies, requests_per_second
         self._min_requests, self._headers = min_requests, {"content-type": "application/json", **(headers or {})}
+        self._on_answer = on_answer
         self._end, self._failures, self._versions = Event(), Counter[str](), Counter[str]()
         self._seconds: list[float] = []
         self._num_sent, self._elapsed = 0, 0.0
@@ -90,16 +94,16 @@ class Load:
             while not self._end.is_set() or self._num_sent < self._min_requests:
                 due = began + self._num_sent / self._rate
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                task = asyncio.create_task(self._one(client, self._bodies[self._num_sent % len(self._bodies)], due))
+                task = asyncio.create_task(self._one(client, self._num_sent % len(self._bodies), due))
                 waiting.add(task)
                 task.add_done_callback(waiting.discard)
                 self._num_sent += 1
             self._elapsed = time.perf_counter() - began
             await asyncio.gather(*waiting)
 
-    async def _one(self, client: httpx.AsyncClient, body: str, due: float) -> None:
+    async def _one(self, client: httpx.AsyncClient, index: int, due: float) -> None:
         try:
-            response = await client.post("/v1/predict", content=body, headers=self._headers)
+            response = await client.post("/v1/predict", content=self._bodies[index], headers=self._headers)
         except httpx.HTTPError as exc:
             self._failures[type(exc).__name__] += 1
             return
@@ -107,4 +111,7 @@ class Load:
             self._failures[f"HTTP {response.status_code}"] += 1
             return
         self._seconds.append(time.perf_counter() - due)
-        self._versions[str(response.json()["model_version"])] += 1
+        answer = response.json()
+        self._versions[str(answer["model_version"])] += 1
+        if self._on_answer:
+            self._on_answer(index, answer)

@@ -76,6 +76,7 @@ class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
             deps=self.deps,
             code=code,
             run=self.execute,
+            metadata={"dagster/column_schema": dg.MetadataValue.table_schema(self.declared_schema())},
         )
         return dg.Definitions(assets=[asset])
 
@@ -91,6 +92,18 @@ class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
             columns, mode, named_format(self.format, columns, format_place), tuple(self.null_values),
             self.rescued_data_column,
         )  # fmt: skip
+
+    def declared_schema(self) -> dg.TableSchema:
+        """Returns the table's columns as declared, with those that ingestion adds."""
+        added = {
+            "_source_row": "bigint",
+            self.rescued_data_column: "string",
+            "_source_file": "string",
+            "_ingested_at": "timestamp",
+        }
+        return dg.TableSchema(
+            [dg.TableColumn(name, kind) for name, kind in {**columns_of(self.columns, self.key).kinds, **added}.items()]
+        )
 
     def execute(self, work: Work) -> Made:
         """Ingests what has landed since the last run."""
@@ -112,6 +125,8 @@ class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
             work.lineage.reads(landed_file_use(landing / file))
         if not report.files:
             work.lineage.reads(landed_folder_use((landing / self.path).parent))
+        for file in report.empty:
+            work.log.warning("%s holds no rows.", file)
         for file in report.changed:
             work.log.warning("%s changed after it was read; it is not read again.", file)
         if report.version is None:

@@ -37,6 +37,7 @@ class IngestReport:
         changed: Files that changed after they were read and are not read again.
         reloaded: Files that changed after they were read and whose rows were replaced.
         added: Columns that the table got.
+        empty: Files of this run without a row.
         version: Version of the table now; None while no file has landed.
     """
 
@@ -45,6 +46,7 @@ class IngestReport:
     num_known_files: int
     changed: tuple[str, ...]
     version: int | None
+    empty: tuple[str, ...] = ()
     reloaded: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
 
@@ -86,7 +88,7 @@ def ingest(
 
     The number of the batch is the table's own ``txn`` version, so rows and number land together. Where the
     ledger does not know that number (a kill after the commit, another machine, a lost ledger), the ledger is
-    rebuilt from the table's ``_source_file`` before anything is read.
+    rebuilt from the table's ``_source_file`` before anything is read. A file that held nothing is read when it does.
 
     Args:
         lake: Where the table is.
@@ -109,12 +111,14 @@ def ingest(
     known: dict[str, LandedFile] = {}
     changed: list[str] = []
     layouts: list[Layout] = []
+    empty: list[str] = []
 
     def read(last: int) -> tuple[pa.Table | None, int]:
         if ledger.settled(table) != last:
             _rebuild(lake, ledger, table, last, found)
         known.clear()
-        known.update(ledger.files(table))
+        recorded = ledger.files(table).items()
+        known.update((path, file) for path, file in recorded if file.size_bytes or found.get(path) == file)
         changed[:] = [path for path, file in found.items() if path in known and known[path] != file]
         if changed and changed_files == "fail":
             raise UserError(
@@ -130,6 +134,8 @@ def ingest(
         kept = None if stored is None else kept_columns(stored, source.rescued)
         rows, layout = source.read(landing, list(batch), kept, table)
         layouts[:] = [layout]
+        filled = set(rows["_source_file"].unique().to_pylist())
+        empty[:] = [path for path in batch if path not in filled]
         ledger.prepare(table, commit.token, batch.values())
         barrier("parsed")
         return rows.append_column("_ingested_at", pa.repeat(pa.scalar(now_utc, INGESTED_AT), rows.num_rows)), last + 1
@@ -148,7 +154,9 @@ def ingest(
         barrier("settled")
     added = layouts[0].added if layouts else ()
     passed_over, reloaded = ((), tuple(changed)) if reload else (tuple(changed), ())
-    return IngestReport(tuple(batch), num_rows, len(known), passed_over, lake.version(table), reloaded, added)
+    return IngestReport(
+        tuple(batch), num_rows, len(known), passed_over, lake.version(table), tuple(empty), reloaded, added
+    )
 
 
 def _from_files(paths: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """Opens sessions, and turns an engine's failures into errors that say who must act."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 __all__ = ["SessionHolder", "build_session", "engine_errors"]
+
+SAIL_NAME = re.compile(r'ObjectName\(\[Identifier\("([^"]*)"\)\]\)')
 
 
 def build_session(config: dict[str, str]) -> "SparkSession":
@@ -116,4 +119,5 @@ def _is_lost(exc: BaseException) -> bool:
 
 
 def _first_line(exc: BaseException) -> str:
-    return next((line.strip() for line in str(exc).splitlines() if line.strip()), type(exc).__name__)
+    line = next((line.strip() for line in str(exc).splitlines() if line.strip()), type(exc).__name__)
+    return SAIL_NAME.sub(r"'\1'", line)

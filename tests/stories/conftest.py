@@ -7,7 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from mosaic_resources.seams import Seams
 from mosaic_resources.settings.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
+# July's last evening is the first of August in UTC; the load that switches the endpoint asks in September.
+LOAD_FROM = "2013-08-02"
 FOLDER = ROOT / "mosaic_assets" / "defs" / "flights"
 
 
@@ -49,11 +51,11 @@ def plain(value: Any) -> Any:
     return text.replace("Z", "+00:00").replace(".000000", "") if isinstance(text, str) else text
 
 
-def play(state: Path, **more: str) -> tuple[list[str], dict[str, str]]:
-    """Returns the command and the environment that play the small story into a state folder."""
+def play(state: Path, size: Sequence[str] = ("--small",), **more: str) -> tuple[list[str], dict[str, str]]:
+    """Returns the command and the environment that play the story, the small one by default, into a state folder."""
     env = {**os.environ, "MOSAIC_STATE": str(state), "DAGSTER_HOME": str(state / "dagster"), "PYTHONUNBUFFERED": "1"}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
-    return [sys.executable, "-m", "mosaic_assets.cli", "demo", "--small", "--output", "json"], {**env, **more}
+    return [sys.executable, "-m", "mosaic_assets.cli", "demo", *size, "--output", "json"], {**env, **more}
 
 
 def play_and_kill(state: Path, when: Callable[[], bool]) -> None:
@@ -70,8 +72,8 @@ def play_and_kill(state: Path, when: Callable[[], bool]) -> None:
     child.wait()
 
 
-def play_to_the_end(state: Path, **more: str) -> Played:
-    command, env = play(state, **more)
+def play_to_the_end(state: Path, size: Sequence[str] = ("--small",), **more: str) -> Played:
+    command, env = play(state, size, **more)
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return Played(json.loads(done.stdout), state, env)

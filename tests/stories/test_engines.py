@@ -8,12 +8,12 @@ import pytest
 
 from mosaic_resources.bentos import process
 
-from .conftest import Played, play_to_the_end
+from .conftest import LOAD_FROM, Played, play_to_the_end
 
 pytestmark = [pytest.mark.java, pytest.mark.timeout(1800)]
 
 # What names a run or a machine, and what a whylogs sketch draws at random: no value that an engine computes.
-OF_THE_RUN = {"execution_duration_ms", "profile_path", "request_id", "response", "run_id"}
+OF_THE_RUN = {"by", "execution_duration_ms", "profile_path", "request_id", "response", "run_id"}
 SKETCHED = {
     "population_stability_index", "js_distance", "tv_distance", "wasserstein_distance", "alarm", "alarm_metric",
     "alarm_threshold", "score",
@@ -68,7 +68,7 @@ def test_both_engines_make_the_same_rows(story, spark_story):
         assert theirs.schema.names == ours.schema.names, table
         assert theirs.schema.types == ours.schema.types, table
         if table == REQUESTS:  # Which version answers while the endpoint is switched under load is a matter of time.
-            ours, theirs = (rows.filter(pc.less(rows["date"], "2013-08-01")) for rows in (ours, theirs))
+            ours, theirs = (rows.filter(pc.less(rows["date"], LOAD_FROM)) for rows in (ours, theirs))
         left, right = ordered(ours), ordered(theirs)
         assert left.num_rows == right.num_rows, table
         for name in left.column_names:

@@ -11,7 +11,7 @@ import pytest
 from mosaic_assets.features.historical import get_historical_features
 from mosaic_resources.bentos.process import adopt
 
-from .conftest import Played, plain
+from .conftest import LOAD_FROM, Played, plain
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -24,6 +24,47 @@ def test_every_asset_of_the_graph_is_materialized(story, stage):
     keys = stage.defs.resolve_asset_graph().executable_asset_keys
     missing = [key.to_user_string() for key in keys if stage.instance.get_latest_materialization_event(key) is None]
     assert missing == []
+
+
+# A Bento holds no rows; what is measured over all columns, or logged by the endpoint, has no column that it comes from.
+WITHOUT = {
+    "dagster/row_count": {"services/flight_delay"},
+    "dagster/column_lineage": {
+        "landing/nycflights13", "predictions/flight_delay_requests", "tables/aircraft_legs",
+        *(f"monitors/flight_delay_{kind}" for kind in
+          ("baseline", "decision", "drift_metrics", "incidents", "profile_metrics")),
+    },
+    "dagster/column_schema": set(),
+    "dagster/uri": set(),
+    "preview": set(),
+}  # fmt: skip
+
+
+def test_every_asset_says_what_it_is(stage):
+    graph = stage.defs.resolve_asset_graph()
+    for key in graph.executable_asset_keys:
+        node, name = graph.get(key), key.to_user_string()
+        assert node.description, name
+        assert node.owners, name
+        assert node.kinds, name
+        assert node.group_name != "default", name
+        assert node.tags.get("mosaic/station"), name
+        event = stage.instance.get_latest_materialization_event(key)
+        missing = {what for what, known in WITHOUT.items() if name not in known and what not in shown(event)}
+        assert missing == set(), name
+
+
+def shown(event):
+    return event.dagster_event.step_materialization_data.materialization.metadata
+
+
+def test_people_see_plots_and_links_where_they_would_look(stage):
+    def of(key):
+        return shown(stage.instance.get_latest_materialization_event(dg.AssetKey(key.split("/"))))
+
+    assert {"loss", "mlflow_run", "model_card"} <= set(of("models/flight_delay"))
+    assert "drift_over_time" in of("monitors/flight_delay_drift_metrics")
+    assert {"roc", "calibration"} <= {name.split("_")[0] for name in of("monitors/flight_delay_decision")}
 
 
 def test_raw_rows_are_there_once_and_the_quarantine_holds_rows_as_they_are(story):
@@ -42,7 +83,7 @@ def test_the_kills_left_their_marks_and_doubled_nothing(story):
     killed = (story.state.parent / "killed.log").read_text()
     assert "Traceback" not in killed
     requests = story.seams.lake.read("predictions/flight_delay_requests", columns=["client_request_id", "date"])
-    played = requests.filter(pc.less(requests["date"], "2013-08-01"))["client_request_id"]
+    played = requests.filter(pc.less(requests["date"], LOAD_FROM))["client_request_id"]
     assert len(set(played.to_pylist())) == len(played) == story.summary["logged"] == 2000
 
 
@@ -70,7 +111,7 @@ def test_every_answer_is_in_the_inference_table_once(story):
 def test_looked_up_features_equal_the_offline_join_at_the_requests_time(story, stage):
     lake, dataset, service = story.seams.lake, stage.dataset(), stage.feature_service()
     logged = lake.read("predictions/flight_delay_requests")
-    played = logged.filter(pc.less(logged["date"], "2013-08-01"))
+    played = logged.filter(pc.less(logged["date"], LOAD_FROM))
     assert played.num_rows == story.summary["answers"]
     requests = stage_rows(story, stage, set(played["client_request_id"].to_pylist()))
     offline = get_historical_features(requests, service, lambda view: lake.read(view.source), dataset.timestamp_field)

@@ -1,5 +1,6 @@
 """CSV files to Arrow, losing nothing: what does not fit goes to the rescue column."""
 
+import codecs
 import io
 import json
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from mosaic_assets.tables.sources.typed import typed
 from mosaic_resources.errors import UserError
 
 __all__ = ["read_csv", "type_of"]
+
+MEND = "Mend it, or take it out of the landing folder; the other new files wait with it."
 
 TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -52,7 +55,9 @@ def read_csv(path: Path, schema: Mapping[str, str], null_values: tuple[str, ...]
         ``rescued`` (JSON text or NULL).
 
     Raises:
-        UserError: The file is missing, not UTF-8, or lacks a declared column.
+        UserError: The file is missing, not UTF-8, no CSV, or lacks a declared column.
+
+    A file that holds nothing, not even a header, has no rows.
     """
     where = str(path)
     bad_rows: list[tuple[int, str]] = []
@@ -61,7 +66,13 @@ def read_csv(path: Path, schema: Mapping[str, str], null_values: tuple[str, ...]
         bad_rows.append((int(row.number), row.text))
         return "skip"
 
-    text, header = _parse(path, keep, null_values)
+    content = _content(path)
+    if not content.strip():
+        return _no_rows({name: type_of(kind, where) for name, kind in schema.items()}, rescued)
+    text, header = _parse(path, content, keep, null_values)
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"Column '{twice}' stands twice in the header.", where, MEND)
     missing = [name for name in schema if name not in header]
     if missing:
         raise UserError(
@@ -80,14 +91,28 @@ def read_csv(path: Path, schema: Mapping[str, str], null_values: tuple[str, ...]
     )
 
 
-def _parse(path: Path, keep: object, null_values: tuple[str, ...]) -> tuple[pa.Table, list[str]]:
+def _content(path: Path) -> bytes:
+    """Returns the bytes of a file that is UTF-8 text, without a byte order mark."""
     try:
-        content = path.read_bytes()
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+        if not content.isascii():
+            content.decode()
     except OSError as exc:
         raise UserError(f"The file cannot be read: {exc.strerror}.", str(path)) from exc
-    header = content.split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r\ufeff")
-    names = next(iter(pa_csv.read_csv(io.BytesIO(f"{header}\n".encode())).column_names for _ in (0,)))
+    except UnicodeDecodeError as exc:
+        raise UserError(f"The file is no readable CSV: byte {exc.start} is not UTF-8.", str(path), MEND) from exc
+    return content
+
+
+def _no_rows(types: Mapping[str, pa.DataType], rescued: str) -> pa.Table:
+    fields = [*types.items(), ("_source_row", pa.int64()), (rescued, pa.string())]
+    return pa.schema(fields).empty_table()
+
+
+def _parse(path: Path, content: bytes, keep: object, null_values: tuple[str, ...]) -> tuple[pa.Table, list[str]]:
+    header = content.split(b"\n", 1)[0].decode().strip("\r")
     try:
+        names = pa_csv.read_csv(io.BytesIO(f"{header}\n".encode())).column_names
         table = pa_csv.read_csv(
             io.BytesIO(content),
             # Row numbers of invalid rows are known only without threads.
@@ -101,7 +126,8 @@ def _parse(path: Path, keep: object, null_values: tuple[str, ...]) -> tuple[pa.T
             ),
         )
     except pa.ArrowInvalid as exc:
-        raise UserError(f"The file is no readable CSV: {exc}", str(path)) from exc
+        reason = str(exc).splitlines()[0][:200]
+        raise UserError(f"The file is no readable CSV: {reason}.", str(path), MEND) from exc
     return table, list(table.column_names)
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from mosaic_assets.tables.sources.csv_files import read_csv
+from mosaic_assets.tables.sources.csv_files import MEND, read_csv
 from mosaic_assets.tables.sources.parsed import Parsed, ReadOptions
 from mosaic_resources.errors import UserError
 
@@ -75,5 +75,7 @@ def _header(path: Path) -> list[str]:
         return []
     try:
         return list(pa_csv.read_csv(io.BytesIO(line + b"\n")).column_names)
+    except UnicodeDecodeError as exc:
+        raise UserError(f"The file is no readable CSV: byte {exc.start} is not UTF-8.", str(path), MEND) from exc
     except pa.ArrowInvalid as exc:
-        raise UserError(f"The file is no readable CSV: {exc}", str(path)) from exc
+        raise UserError(f"The file is no readable CSV: {exc}.", str(path), MEND) from exc

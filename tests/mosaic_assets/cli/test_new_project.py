@@ -48,7 +48,7 @@ def test_new_project_runs(tmp_path: Path, validate: Callable[[Mapping[str, Any]]
     state = told("status", *here)
     rows = {row["table"]: row["rows"] for row in state["tables"]}
     assert rows == {"raw/trips": 60, "tables/trips": 58, "tables/trips__quarantine": 1, "features/station_trips": 58}
-    assert state["lineage"]["waiting"] == 6
+    assert state["lineage"]["waiting"] == 0
     assert "tables/trips" in run("status", *here)
 
     way = told("trace", "asset", "features/station_trips", *here)
@@ -58,12 +58,8 @@ def test_new_project_runs(tmp_path: Path, validate: Callable[[Mapping[str, Any]]
     assert "features/station_trips" in run("trace", "file", "2024-01.csv", *here)
     assert "was logged" in told("trace", "prediction", "nothing", *here, exit_code=1)["message"]
 
-    from mosaic_assets.lineage.send import send_lineage
-    from mosaic_resources.settings.settings import load_settings
-
-    report = send_lineage(load_settings(project, {}))
-    assert (report.sent, report.refused, report.waiting) == (6, 0, 0)
     events = [json.loads(line) for line in (project / ".mosaic" / "openlineage.jsonl").read_text().splitlines()]
+    assert len(events) == 8
     for event in events:
         validate(event)
     view = next(e for e in events if e["job"]["name"] == "features/station_trips" and e["eventType"] == "COMPLETE")
@@ -137,3 +133,26 @@ def test_make_project_refuses(tmp_path: Path) -> None:
 def test_commands_outside_a_project(tmp_path: Path) -> None:
     for verb in (["status"], ["validate"], ["doctor"], ["trace", "asset", "x"]):
         assert "No project here" in told(*verb, "--project", str(tmp_path), exit_code=1)["message"]
+
+
+@pytest.mark.usefixtures("quiet_home")
+def test_materialize_keeps_lineage_of_a_dead_collector_and_of_a_failed_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "init-waits"
+    make_project(project)
+    here = ("--project", str(project))
+    monkeypatch.setenv("OPENLINEAGE_URL", "http://127.0.0.1:9")
+    outcome = CliRunner().invoke(app, ["materialize", "raw/trips", "--output", "json", *here])
+    assert (outcome.exit_code, len(json.loads(outcome.stdout))) == (0, 1)
+    assert "Lineage waits in the outbox" in outcome.stderr
+    assert told("status", *here)["lineage"]["waiting"] == 2
+    monkeypatch.delenv("OPENLINEAGE_URL")
+    (project / "init_waits" / "defs" / "trips" / "trips.sql").write_text("select nothing_of_this from raw.trips")
+    refused = told("materialize", "tables/trips", *here, exit_code=1)
+    place = "tables/trips, init_waits/defs/trips/trips.sql:1"
+    assert (refused["error"], refused["where"]) == ("UserError", place)
+    assert refused["message"].startswith(f"{place}: Column 'nothing_of_this' is not in raw.trips. Known: ")
+    assert told("status", *here)["lineage"]["waiting"] == 0
+    events = (project / ".mosaic" / "openlineage.jsonl").read_text().splitlines()
+    assert json.loads(events[-1])["eventType"] == "FAIL"

@@ -100,3 +100,15 @@ def test_two_instances_at_once_launch_once(project, story, open_instance, monkey
 
         monkeypatch.setattr(sensors, "read_events", meanwhile)
         assert look(root, one)[0] == []
+
+
+@pytest.mark.java
+@pytest.mark.timeout(600)
+def test_claim_lands_where_spark_commits(project, story, open_instance, monkeypatch):
+    root, _ = project
+    monkeypatch.setenv("MOSAIC_ENGINE", "spark")
+    seams = Seams.of(root)
+    story.open_incident(seams, "tiny/drift")
+    with open_instance("one") as instance:
+        assert look(root, instance)[0] == ["tiny/drift@1"]
+    assert [event.kind for event in read_events(seams.lake, "tiny")] == ["observed", "opened", "claimed"]

@@ -48,6 +48,10 @@ def change(project: Path, file: str, old: str, new: str) -> None:
         ("trips.sql", "from raw.trips", "from raw.trip",
          r"trips\.sql:11: table 'raw\.trip' is not declared\. Did you mean 'raw\.trips'"),
         ("trips.sql", "  distance_km,", "  rand() as distance_km,", r"trips\.sql:7: rand\(\) differs between engines"),
+        ("trips.sql", "  station,", "  stattion,",
+         r"trips\.sql:4: Column 'stattion' is not in raw\.trips\. Did you mean 'station'\?"),
+        ("station_trips.sql", "  distance_km\n", "  distance_kmm\n",
+         r"station_trips\.sql:7: Column 'distance_kmm' is not in tables\.trips\. Did you mean 'distance_km'\?"),
         ("trips.sql", "select\n", "selekt\n", r"trips\.sql: The query is no Spark SQL at line"),
     ],
 )  # fmt: skip
@@ -55,6 +59,18 @@ def test_faults_are_told_with_file_and_line(project: Path, file: str, old: str, 
     change(project, file, old, new)
     found = faults(project)
     assert any(re.search(message, fault.message) for fault in found), found
+
+
+def test_wrong_column_is_told_once_and_not_of_what_reads_the_table(project: Path) -> None:
+    change(project, "trips.sql", "  station,", "  stattion,")
+    (fault,) = faults(project)
+    assert fault.check == "sql"
+
+
+def test_column_that_is_added_in_the_same_change_is_there(project: Path) -> None:
+    change(project, "trips.sql", "  distance_km,", "  distance_km, distance_km * 1000 as distance_m,")
+    change(project, "station_trips.sql", "  distance_km\n", "  distance_km, distance_m\n")
+    assert faults(project) == []
 
 
 def test_faults_of_a_sound_project(project: Path) -> None:

@@ -1,7 +1,11 @@
+import contextlib
+import gzip
 import json
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mosaic_assets.tables.sources.csv_files import read_csv, type_of
 from mosaic_resources.errors import UserError
@@ -60,3 +64,33 @@ def test_wrong_files_are_named(tmp_path):
         read(tmp_path, b"a\n\xff\xfe\x00\xff\n", {"a": "string"})
     with pytest.raises(UserError, match="Type 'money' is unknown.*Known: string"):
         type_of("money", "here")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"  \r\n\n", b"\xef\xbb\xbf"])
+def test_a_file_that_holds_nothing_has_no_rows(tmp_path, content):
+    (tmp_path / "f.csv").write_bytes(content)
+    rows = read_csv(tmp_path / "f.csv", {"a": "bigint", "t": "timestamp"}, ("",), "_rescued_data")
+    assert (rows.num_rows, rows.column_names) == (0, ["a", "t", "_source_row", "_rescued_data"])
+    (tmp_path / "g.csv").write_text("a,t\n")
+    assert rows.schema == read_csv(tmp_path / "g.csv", {"a": "bigint", "t": "timestamp"}, ("",), "_rescued_data").schema
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (gzip.compress(b"a,b\n1,2\n"), r"byte 1 is not UTF-8"),
+        ("a,b\n1,x\n".encode("utf-16"), r"byte 0 is not UTF-8"),
+        (b"\x00" * 100, r"Empty CSV file"),
+        (b'"a,b\n1,2\n', r"CSV parse error"),
+        (b"a,a\n1,2\n", r"Column 'a' stands twice in the header"),
+    ],
+)
+def test_a_file_that_is_no_csv_is_named_with_what_to_do(tmp_path, content, told):
+    with pytest.raises(UserError, match=rf"f\.csv: .*{told}.* Mend it, or take it out of the landing folder"):
+        read(tmp_path, content, {"a": "bigint"})
+
+
+@given(st.binary(max_size=200))
+def test_whatever_lies_there_is_read_or_refused_as_ours(tmp_path_factory, content):
+    with contextlib.suppress(UserError):
+        read(tmp_path_factory.getbasetemp(), content, {"a": "bigint"})

@@ -125,3 +125,29 @@ def test_a_file_without_a_declared_column_writes_nothing(tmp_path):
     with pytest.raises(UserError, match="2.csv: Column 'b' is declared but not in the file"):
         run(tmp_path)
     assert not Lake(str(tmp_path / "lake"), DeltaRsWriter()).exists("raw/t")
+
+
+def test_an_empty_file_blocks_no_other_and_is_read_when_it_holds_something(tmp_path):
+    land(tmp_path, "1.csv", 1)
+    (tmp_path / "landing" / "t" / "2.csv").touch()
+    first = run(tmp_path)
+    assert (first.files, first.empty, values(tmp_path)) == (("t/1.csv", "t/2.csv"), ("t/2.csv",), [1])
+    again = run(tmp_path)
+    assert (again.files, again.version) == ((), first.version)
+    land(tmp_path, "2.csv", 2)
+    assert run(tmp_path).files == ("t/2.csv",)
+    assert run(tmp_path).files == ()
+    assert values(tmp_path) == [1, 2]
+
+
+def test_a_file_that_is_no_csv_leaves_nothing_half_written(tmp_path):
+    land(tmp_path, "1.csv", 1)
+    run(tmp_path)
+    land(tmp_path, "2.csv", 2)
+    (tmp_path / "landing" / "t" / "3.csv").write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff")
+    with pytest.raises(UserError, match=r"t/3\.csv: The file is no readable CSV"):
+        run(tmp_path)
+    assert values(tmp_path) == [1]
+    (tmp_path / "landing" / "t" / "3.csv").unlink()
+    assert run(tmp_path).files == ("t/2.csv",)
+    assert values(tmp_path) == [1, 2]

@@ -70,3 +70,8 @@ def test_an_sc_address_in_the_environment_is_honoured(engine, tmp_path):
     settings = load_settings(tmp_path, {"SPARK_REMOTE": remote})
     chosen = make_engine(settings)
     assert (settings.engine, chosen.name, chosen.spark_config()) == ("connect", "connect", {"spark.remote": remote})
+
+
+def test_a_missing_column_is_named_as_people_write_it(engine):
+    with pytest.raises(UserError, match=r"my/asset: The query .*'distance_kmm'"), engine_errors("sail", "my/asset"):
+        engine.session().sql("select distance_kmm from (select 1 as distance_km)").toArrow()
