@@ -38,5 +38,7 @@ def _commits(handle: DeltaTable) -> Iterator[dict[str, Any]]:
                 lines = stream.read().decode().splitlines()
         except FileNotFoundError:
             return  # Older commits were cut off the log.
-        told = next((json.loads(line)["commitInfo"] for line in lines if line.startswith('{"commitInfo"')), {})
+        told: dict[str, Any] = next(
+            (json.loads(line)["commitInfo"] for line in lines if line.startswith('{"commitInfo"')), {}
+        )
         yield {**told, "version": version}

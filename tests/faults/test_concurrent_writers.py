@@ -10,7 +10,8 @@ import pytest
 from mosaic_resources.delta.changes import commits
 from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.lake import Lake
-from mosaic_resources.delta.upkeep import optimize, vacuum
+from mosaic_resources.delta.rewrite import optimize
+from mosaic_resources.delta.vacuum import vacuum
 from mosaic_resources.delta.writers import DeltaRsWriter
 
 KINDS = ("append", "merge", "overwrite", "replace_part", "optimize", "cluster", "vacuum")

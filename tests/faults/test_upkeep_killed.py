@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from mosaic_resources.delta.commit import Commit
-from mosaic_resources.delta.upkeep import optimize, plan_vacuum, vacuum
+from mosaic_resources.delta.rewrite import optimize
+from mosaic_resources.delta.vacuum import plan_vacuum, vacuum
 
 CHILD = Path(__file__).parent / "upkeep_child.py"
 NUM_FILES, NUM_ROWS = 60, 20_000

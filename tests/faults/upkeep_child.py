@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.lake import Lake
-from mosaic_resources.delta.upkeep import optimize, vacuum
+from mosaic_resources.delta.rewrite import optimize
+from mosaic_resources.delta.vacuum import vacuum
 from mosaic_resources.delta.writers import DeltaRsWriter
 
 

@@ -8,7 +8,9 @@ import pytest
 from mosaic_resources.delta.changes import changes, commits
 from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.lake import Lake
-from mosaic_resources.delta.upkeep import optimize, restore, vacuum
+from mosaic_resources.delta.rewrite import optimize
+from mosaic_resources.delta.vacuum import vacuum
+from mosaic_resources.delta.versions import restore
 from mosaic_resources.delta.writers import DeltaSparkWriter
 from mosaic_resources.engine.session import SessionHolder
 from mosaic_resources.engine.spark import SparkEngine

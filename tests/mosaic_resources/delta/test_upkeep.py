@@ -12,8 +12,10 @@ from deltalake import DeltaTable, write_deltalake
 from mosaic_resources.delta.changes import changes, commits
 from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.history import read_history
-from mosaic_resources.delta.upkeep import check_rewrite, clone, optimize, plan_vacuum, restore, vacuum
-from mosaic_resources.errors import DependencyError, UnknownNameError, UserError
+from mosaic_resources.delta.rewrite import check_rewrite, optimize
+from mosaic_resources.delta.vacuum import plan_vacuum, vacuum
+from mosaic_resources.delta.versions import clone, restore
+from mosaic_resources.errors import DependencyError, InternalError, UnknownNameError, UserError
 
 NOW, WEEK = timedelta(0), timedelta(days=7)
 
@@ -216,6 +218,14 @@ def test_two_rewrites_at_once_are_noticed_and_taken_back(lake, table):
     with pytest.raises(DependencyError, match="Two rewrites of the same files came at once"):
         check_rewrite(lake, table, late)
     assert keys(lake) == list(range(40))
+    stale = lake.open(table)
+    lake.write(table, rows(40), Commit("app"), mode="append")
+    optimize(lake, table, Commit("up"))
+    late = Commit("up")
+    stale.optimize.z_order(["k"], commit_properties=CommitProperties(custom_metadata=late.metadata()))
+    lake.write(table, rows(41), Commit("app"), mode="append")
+    with pytest.raises(InternalError, match="Rows are doubled since version 10.*Restore version 9"):
+        check_rewrite(lake, table, late)
 
 
 def test_commits_of_another_tool_are_shown_without_names(lake, table):
