@@ -10,6 +10,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from mosaic_resources.delta.commit import Commit, commit_once, commit_stream, open_table
+from mosaic_resources.delta.history import read_history
 from mosaic_resources.delta.reading import dataset_of, read_dataset
 from mosaic_resources.delta.schema import canonical, check_fits
 from mosaic_resources.delta.writers import Mode, Writer, refuse_foreign_features
@@ -201,7 +202,7 @@ class Lake:
 
     def history(self, name: str, limit: int | None = None) -> list[dict[str, Any]]:
         """Returns the commits of a table, newest first."""
-        return list(self.open(name).history(limit))
+        return read_history(self.open(name), limit)
 
     def num_rows(self, name: str, version: int | None = None) -> int:
         """Returns the number of rows of a version, from the log alone."""

@@ -14,7 +14,8 @@ from mosaic_resources.errors import UserError
 __all__ = ["DeltaRsWriter", "DeltaSparkWriter", "Mode", "Writer"]
 
 Mode = Literal["append", "overwrite"]
-CONFIGURATION = {"delta.enableChangeDataFeed": "true"}
+# The log is never cut by age: a dataset's manifest may name any version, and one without its commit cannot be read.
+CONFIGURATION = {"delta.enableChangeDataFeed": "true", "delta.enableExpiredLogCleanup": "false"}
 
 
 class Writer(Protocol):
@@ -118,11 +119,11 @@ class DeltaSparkWriter:
     family = "delta-spark"
 
     def __init__(self, session: Callable[[], Any]) -> None:
-        self._session = session
+        self.session = session
 
     def create(self, path: str, schema: pa.Schema, partition_by: Sequence[str]) -> None:
         """See ``Writer``."""
-        empty = self._session().createDataFrame(schema.empty_table())
+        empty = self.session().createDataFrame(schema.empty_table())
         empty.write.format("delta").mode("ignore").options(**CONFIGURATION).partitionBy(*partition_by).save(path)
 
     def write(
@@ -145,14 +146,14 @@ class DeltaSparkWriter:
             options["overwriteSchema"] = "true"
         elif evolve:
             options["mergeSchema"] = "true"
-        frame = self._session().createDataFrame(data)
+        frame = self.session().createDataFrame(data)
         frame.write.format("delta").mode(mode).options(**options).save(path)
 
     def merge(
         self, path: str, handle: DeltaTable, data: pa.Table, commit: Commit, version: int, keys: Sequence[str]
     ) -> None:
         """See ``Writer``."""
-        session = self._session()
+        session = self.session()
         view = f"mosaic_merge_{commit.token}"
         session.createDataFrame(data).createOrReplaceTempView(view)
         condition = " AND ".join(f"target.`{key}` = source.`{key}`" for key in keys)

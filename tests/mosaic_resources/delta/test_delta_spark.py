@@ -1,13 +1,20 @@
 """The delta-spark family behind the same contract. Needs a JVM."""
 
+from datetime import timedelta
+
 import pyarrow as pa
 import pytest
 
+from mosaic_resources.delta.changes import changes, commits
 from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.lake import Lake
+from mosaic_resources.delta.rewrite import optimize
+from mosaic_resources.delta.vacuum import vacuum
+from mosaic_resources.delta.versions import restore
 from mosaic_resources.delta.writers import DeltaSparkWriter
 from mosaic_resources.engine.session import SessionHolder
 from mosaic_resources.engine.spark import SparkEngine
+from mosaic_resources.errors import UserError
 
 pytestmark = [pytest.mark.java, pytest.mark.timeout(600)]
 
@@ -43,3 +50,29 @@ def test_append_stream_moves_on_from_the_tables_own_offset(spark_lake):
 
     assert spark_lake.append_stream("s", "stream", read) == 5
     assert spark_lake.append_stream("s", "stream", read) == 0
+
+
+def test_upkeep_keeps_the_rows_and_refuses_to_lose_what_is_pinned(spark_lake):
+    for number in range(3):
+        spark_lake.write("u", rows(number), Commit("app"), mode="append", partition_by=["month"])
+    assert optimize(spark_lake, "u", Commit("up", run_id="r1"), ["k"])
+    assert not optimize(spark_lake, "u", Commit("up"), ["k"])
+    assert commits(spark_lake, "u", 1)[0].run_id == "r1"
+    assert sorted(spark_lake.read("u")["k"].to_pylist()) == [0, 1, 2]
+    with pytest.raises(UserError, match="manifest m-1 needs version 2, which delta-spark cannot keep alone"):
+        vacuum(spark_lake, "u", Commit("up"), timedelta(0), {2: ["manifest m-1"]})
+    assert sorted(spark_lake.read("u", 2)["k"].to_pylist()) == [0, 1]
+    newest = spark_lake.version("u")
+    assert vacuum(spark_lake, "u", Commit("up"), timedelta(0), {newest: ["manifest m-2"]}).removed
+    assert sorted(spark_lake.read("u")["k"].to_pylist()) == [0, 1, 2]
+    with pytest.raises(FileNotFoundError):
+        spark_lake.read("u", 2)
+
+
+def test_restore_and_changes(spark_lake):
+    for number in range(3):
+        spark_lake.write("w", rows(number), Commit("app"), mode="append")
+    restore(spark_lake, "w", 2, Commit("up", run_id="r2"))
+    assert sorted(spark_lake.read("w")["k"].to_pylist()) == [0, 1]
+    assert commits(spark_lake, "w", 1)[0].run_id == "r2"
+    assert changes(spark_lake, "w", 1, 2)["k"].to_pylist() == [0, 1]
