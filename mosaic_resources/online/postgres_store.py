@@ -79,7 +79,7 @@ class PostgresStore:
         full = sorted(given)
         with self._connection() as connection:
             new = connection.execute(INSERT, [full, [given[key].tobytes() for key in full]], binary=True).fetchall()
-            num_new = sum(given[key].tobytes() != layout.absent for (key,) in new)
+            num_new = sum(bool(given[key].tobytes() != layout.absent) for (key,) in new)
             inserted = {key for (key,) in new}
             known = [key for key in full if key not in inserted]
             locked = connection.execute(LOCK, [known], binary=True).fetchall() if known else []
