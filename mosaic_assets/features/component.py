@@ -18,6 +18,7 @@ from mosaic_assets.tables.query import pin, read_text, run_query, tables_in
 from mosaic_assets.work import Made, Work, code_hash
 from mosaic_resources.engine.session import engine_errors
 from mosaic_resources.errors import UnknownNameError, UserError
+from mosaic_resources.online.address import shown_address
 
 __all__ = [
     "EntityComponent",
@@ -178,7 +179,7 @@ class FeatureServiceComponent(AssetFields, dg.Component, dg.Resolvable):
             columns=done.columns,
             preview=done.views,
             metadata={"keys_written": sum(done.views["written"].to_pylist())},
-            address=address,
+            address=shown_address(address),
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mosaic_assets.lineage.record import DatasetUse
+from mosaic_resources.online.address import shown_address
 
 __all__ = [
     "bento_use",
@@ -149,6 +150,7 @@ def endpoint_use(service: str, url: str, bento_tag: str, model_version: int | st
 
 def online_use(address: str, feature_service: str, version: str, asset_key: str = "") -> DatasetUse:
     """Returns the record of a feature service's rows in the online store; its version is the run that wrote them."""
+    address = shown_address(address)
     namespace, name = table_dataset(address)
     return DatasetUse(namespace, f"{name}/{feature_service}", version, uri=address, asset_key=asset_key)
 

@@ -1,6 +1,6 @@
 """From a model folder and what it looks up to a Bento."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -131,6 +131,7 @@ def build_service(
     lock: Path,
     bentoml_home: Path,
     on_log_failure: Literal["refuse", "answer"] = "refuse",
+    packages: Sequence[str] = (),
 ) -> BuiltBento:
     """Returns the Bento that answers with a model; see ``specify`` and ``mosaic_resources.bentos.build.build_bento``.
 
@@ -144,9 +145,10 @@ def build_service(
         lock: Hash-locked requirements of the project.
         bentoml_home: Folder of the Bento store.
         on_log_failure: What to do with a request that cannot be logged.
+        packages: Packages that it needs to reach its online store.
     """
     model = read_model_folder(model_folder)
     specification = specify(
         name, model, service, request, on_demand=on_demand, label=label, on_log_failure=on_log_failure
     )
-    return build_bento(specification, model_folder, on_demand, lock=lock, bentoml_home=bentoml_home)
+    return build_bento(specification, model_folder, on_demand, lock=lock, bentoml_home=bentoml_home, packages=packages)

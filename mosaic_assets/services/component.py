@@ -69,6 +69,7 @@ class ServiceComponent(AssetFields, dg.Component, dg.Resolvable):
         from mosaic_assets.services.build import build_service, service_lock
         from mosaic_assets.services.champion import aliased_model, on_demand_file
         from mosaic_resources.bentos.process import activate, own_address
+        from mosaic_resources.online.address import packages_of
 
         settings = work.seams.settings
         aliased = aliased_model(work.seams, self.registered_model_name, self.alias, self.dataset)
@@ -93,6 +94,7 @@ class ServiceComponent(AssetFields, dg.Component, dg.Resolvable):
                 lock=service_lock(settings.project_root),
                 bentoml_home=settings.state / "bentoml",
                 on_log_failure=self.on_log_failure,
+                packages=packages_of(settings.online),
             )
         running = activate(built, state=settings.state, service=self.name)
         address = running.url if running else own_address(settings.state, self.name)

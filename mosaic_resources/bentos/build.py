@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mosaic_resources.bentos.model_folder import MODEL_FILES
 from mosaic_resources.bentos.on_demand import file_sha256
-from mosaic_resources.bentos.requirements import filter_lock
+from mosaic_resources.bentos.requirements import ROOTS, filter_lock
 from mosaic_resources.bentos.specification import SPECIFICATION_FILE, ServiceSpecification
 from mosaic_resources.errors import DependencyError, InternalError, UserError
 
@@ -53,7 +54,13 @@ class BuiltBento:
 
 
 def build_bento(
-    specification: ServiceSpecification, model_folder: Path, on_demand: Path | None, *, lock: Path, bentoml_home: Path
+    specification: ServiceSpecification,
+    model_folder: Path,
+    on_demand: Path | None,
+    *,
+    lock: Path,
+    bentoml_home: Path,
+    packages: Sequence[str] = (),
 ) -> BuiltBento:
     """Returns the Bento of a service; the same contents are built once.
 
@@ -65,6 +72,7 @@ def build_bento(
         on_demand: The on-demand file that the specification names by hash; None where it names none.
         lock: Hash-locked requirements of the project.
         bentoml_home: Folder of the Bento store.
+        packages: Packages that the service needs beside the usual ones, to reach its online store.
 
     Raises:
         UserError: A file is missing, or the on-demand file is not the specified one.
@@ -72,7 +80,7 @@ def build_bento(
     """
     with tempfile.TemporaryDirectory(prefix="mosaic-bento-") as scratch:
         context = Path(scratch)
-        _gather(context, specification, model_folder, on_demand, lock)
+        _gather(context, specification, model_folder, on_demand, lock=lock, packages=packages)
         version = f"{specification.model.version}-{_digest(context)}"
         built = BuiltBento(f"{specification.name}:{version}", bentoml_home / "bentos" / specification.name / version)
         if not (built.path / "bento.yaml").is_file():
@@ -84,7 +92,13 @@ def build_bento(
 
 
 def _gather(
-    context: Path, specification: ServiceSpecification, model_folder: Path, on_demand: Path | None, lock: Path
+    context: Path,
+    specification: ServiceSpecification,
+    model_folder: Path,
+    on_demand: Path | None,
+    *,
+    lock: Path,
+    packages: Sequence[str],
 ) -> None:
     for root, pattern in ((_package_root(pattern.split("/", 1)[0]), pattern) for pattern in SOURCES):
         for file in sorted(root.glob(pattern)):
@@ -102,7 +116,7 @@ def _gather(
         _copy(on_demand, served / named.file)
     if not lock.is_file():
         raise UserError("There is no hash-locked requirements file.", str(lock), "Make it with 'make lock'.")
-    (context / "requirements.lock").write_text(filter_lock(lock.read_text()))
+    (context / "requirements.lock").write_text(filter_lock(lock.read_text(), (*ROOTS, *packages)))
 
 
 def _package_root(package: str) -> Path:

@@ -80,7 +80,7 @@ def filter_lock(
         raise UserError(
             f"'{absent[0]}' is not in the lock.",
             "requirements.lock",
-            "Lock again with the extra 'serve' ('make lock').",
+            "Lock again with the extra 'serve', and with that of the online store ('make lock').",
         )
     heavy = sorted(needed & FORBIDDEN)
     if heavy:

@@ -15,15 +15,21 @@ class OnlineStore(Protocol):
 
     Example:
         A store over a dict is ``mosaic_resources.online.memory.MemoryStore``. In the settings an address
-        chooses the store: ``online = ".mosaic/online"`` is LMDB, ``online = "memory://"`` the dict.
+        chooses the store: ``online = ".mosaic/online"`` is LMDB, ``online = "memory://"`` the dict,
+        ``online = "redis://cache:6379/0"`` and ``online = "postgresql://db/features"`` are servers.
     """
+
+    waits: bool
+    """Whether a read may wait for another machine, so that an event loop must not do it itself."""
 
     def read(self, layout: BlobLayout, keys: Sequence[bytes | None]) -> list[bytes | None]:
         """Returns the blob of each key, None where there is none; all from one snapshot."""
         ...
 
     def merge(self, layout: BlobLayout, keys: Sequence[bytes], rows: Rows) -> int:
-        """Merges rows into the stored ones, newest wins for each view, in one transaction.
+        """Merges rows into the stored ones, newest wins for each view, whoever else writes.
+
+        A key's row changes whole. LMDB and PostgreSQL do all keys in one transaction, Redis a thousand at a time.
 
         Args:
             layout: The group that the rows belong to.
@@ -44,7 +50,8 @@ def make_online_store(address: str, *, read_only: bool = False) -> OnlineStore:
     """Returns the store at an address.
 
     Args:
-        address: A folder (LMDB), ``lmdb://<folder>``, or ``memory://``.
+        address: A folder (LMDB), ``lmdb://<folder>``, ``memory://``, ``redis://host:port/db``, or
+            ``postgresql://host:port/database``.
         read_only: Whether this process only reads; the store must exist then.
 
     Raises:
@@ -60,4 +67,14 @@ def make_online_store(address: str, *, read_only: bool = False) -> OnlineStore:
         from mosaic_resources.online.memory import MemoryStore
 
         return MemoryStore()
-    raise UserError(f"The scheme '{scheme}' is unknown.", f"online store '{address}'", "Known: a folder, lmdb, memory.")
+    if scheme in ("redis", "rediss"):
+        from mosaic_resources.online.redis_store import RedisStore
+
+        return RedisStore(address, read_only=read_only)
+    if scheme in ("postgresql", "postgres"):
+        from mosaic_resources.online.postgres_store import PostgresStore
+
+        return PostgresStore(address, read_only=read_only)
+    raise UserError(
+        f"The scheme '{scheme}' is unknown.", "online store", "Known: a folder, lmdb, memory, redis, postgresql."
+    )

@@ -43,6 +43,8 @@ class LmdbStore:
         DependencyError: ``lmdb`` is not installed, or the folder cannot be opened.
     """
 
+    waits = False
+
     def __init__(self, folder: Path, *, read_only: bool = False, map_bytes: int = FIRST_MAP_BYTES) -> None:
         self.folder, self.read_only, self._map_bytes = folder, read_only, map_bytes
         self._env, self._pid = _acquire(folder, read_only, map_bytes), os.getpid()

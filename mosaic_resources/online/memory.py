@@ -11,6 +11,8 @@ __all__ = ["MemoryStore"]
 class MemoryStore:
     """An ``OnlineStore`` that ends with its process."""
 
+    waits = False
+
     def __init__(self) -> None:
         self._blobs: dict[bytes, bytes] = {}
 

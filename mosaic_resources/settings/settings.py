@@ -41,7 +41,7 @@ class Settings(BaseModel):
     )
     spark_remote: str | None = Field(None, description="sc:// address; sets engine to connect.")
     engine_memory_bytes: int = Field(0, ge=0, description="Memory pool of the engine; 0: a quarter of the RAM.")
-    online: str = Field(description="Address of the online store; a path means LMDB.")
+    online: str = Field(description="Address of the online store; a path means LMDB.", repr=False)
     mlflow_tracking_uri: str = Field(description="MLflow tracking and registry address.")
     openlineage_url: str | None = Field(None, description="Collector address; None: events go to a file.")
     openlineage_namespace: str = Field("mosaic", description="Namespace of the lineage jobs.")

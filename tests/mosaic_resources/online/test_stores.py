@@ -30,9 +30,15 @@ def keys(count: int) -> list[bytes]:
     return [key for i in range(count) if (key := encode_key([i])) is not None]
 
 
-@pytest.fixture(params=["lmdb", "memory"])
+@pytest.fixture(params=["lmdb", "memory", "redis", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OnlineStore]:
-    opened = make_online_store({"lmdb": str(tmp_path / "online"), "memory": "memory://"}[request.param])
+    local = {"lmdb": str(tmp_path / "online"), "memory": "memory://"}
+    opened = make_online_store(local.get(request.param) or request.getfixturevalue(f"{request.param}_address"))
+    if request.param == "redis":
+        opened._client.flushdb()
+    if request.param == "postgres":
+        with opened._connection() as connection:
+            connection.execute("truncate mosaic_online")
     yield opened
     opened.close()
 
