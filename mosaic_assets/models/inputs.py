@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mosaic_assets.datasets.manifest import Manifest
-from mosaic_assets.models.fit import SPLIT_COLUMN
+from mosaic_assets.datasets.splits import FOLD_COLUMN, SPLIT_COLUMN
 from mosaic_resources.errors import UnknownNameError, UserError
 
 __all__ = ["manifest_of", "model_columns"]
@@ -54,7 +54,7 @@ def model_columns(
     """
     names = schema.names
     last = max((names.index(name) for name in service), default=-1)
-    computed = [name for name in names[last + 1 :] if name != SPLIT_COLUMN] if last >= 0 else []
+    computed = [name for name in names[last + 1 :] if name not in (SPLIT_COLUMN, FOLD_COLUMN)] if last >= 0 else []
     known = [name for name in names if name in {*request, *service, *computed}]
     for name in (*exclude, *only):
         if name not in known:

@@ -155,7 +155,7 @@ def train_step(work: Work, declared: Declaration, estimators: EstimatorOf, folde
     same = kept is not None and versions[-1].tags.get(DEFINITION_TAG) == definition
     trials = [kept] if kept is not None else proposals(declared.space, declared.num_trials, declared.seed)
     with tracked_run(registry, _request(work, declared, manifest, version, rows.num_rows)) as run_id:
-        data = ModelData(rows, columns, declared.label)
+        data = ModelData(rows, columns, declared.label, folds_in_time=manifest.folds_in_time)
         model = fit_model(
             data,
             estimators(run_id),
