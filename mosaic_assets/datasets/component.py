@@ -13,7 +13,9 @@ from mosaic_assets.asset_fields import AssetFields
 from mosaic_assets.catalogue import where
 from mosaic_assets.datasets.build import DatasetPlan, build_rows, finish, usable_rows
 from mosaic_assets.datasets.declarations import sample_of, splitting_of
+from mosaic_assets.datasets.leakage import LEAK_CHECKS, LeakCase, LeakRules, leak_outcomes
 from mosaic_assets.datasets.manifest import Manifest
+from mosaic_assets.datasets.request_log import newest_requests
 from mosaic_assets.datasets.splits import SPLITS, Splitting
 from mosaic_assets.datasets.time_splits import TimeSplit
 from mosaic_assets.features.component import feature_service
@@ -21,11 +23,12 @@ from mosaic_assets.features.definition import service_definition
 from mosaic_assets.features.views import FeatureService, FeatureView
 from mosaic_assets.orchestration.station import station
 from mosaic_assets.tables.query import pin, read_text, run_query, tables_in
-from mosaic_assets.work import Made, Work, code_hash
+from mosaic_assets.work import CheckOutcome, Made, Work, code_hash
 from mosaic_resources.bentos.on_demand import load_on_demand
 from mosaic_resources.engine.session import engine_errors
+from mosaic_resources.errors import UnknownNameError
 
-__all__ = ["DatasetComponent", "SampleFields", "SplitFields"]
+__all__ = ["DatasetComponent", "LeakageFields", "SampleFields", "SplitFields"]
 
 
 class SplitFields(dg.Model, dg.Resolvable):
@@ -52,6 +55,44 @@ class SampleFields(dg.Model, dg.Resolvable):
     rows: int | None = Field(None, ge=1, description="How many rows.", examples=[100000])
     share: float | None = Field(None, gt=0, le=1, description="Or which share of them.", examples=[0.1])
     stratify_by: Sequence[str] = Field((), description="Columns whose shares are kept.", examples=[["late"]])
+
+
+class LeakageFields(dg.Model, dg.Resolvable):
+    """Leak monitors: blocking checks of the dataset; a model refuses a dataset that fails one."""
+
+    checks: Sequence[str] = Field(tuple(LEAK_CHECKS), description="The monitors that run.")
+    max_feature_auc: float | None = Field(0.98, description="Largest AUC of one feature, for a label of two values.")
+    max_feature_information: float | None = Field(
+        0.8, description="For other labels: largest share of its entropy that one feature explains."
+    )
+    max_shared_rows: float = Field(
+        0.01, ge=0, le=1, description="Share of held-out rows that may equal rows of an earlier split."
+    )
+    known_ahead: Sequence[str] = Field(
+        (), description="Columns that are known before their time, as a timetable.", examples=[["aircraft__next_at"]]
+    )
+    allow: Sequence[str] = Field((), description="Columns that the monitors pass over.", examples=[["departs_at"]])
+    inference_table: str | None = Field(
+        None, description="Logged requests to compare with.", examples=["predictions/flight_delay_requests"]
+    )
+    max_request_distance: float | None = Field(
+        0.5, description="Largest distance of a column between training and requests, 0 to 1."
+    )
+    blocking: bool = Field(True, description="Whether a leak holds the model back, or only warns.")
+
+    def rules(self, place: str) -> LeakRules:
+        """Returns what is a leak.
+
+        Raises:
+            UnknownNameError: A monitor is unknown.
+        """
+        for name in self.checks:
+            if name not in LEAK_CHECKS:
+                raise UnknownNameError("leak monitor", name, LEAK_CHECKS, place)
+        return LeakRules(
+            tuple(self.checks), self.max_feature_auc, self.max_feature_information, self.max_shared_rows,
+            tuple(self.known_ahead), tuple(self.allow), self.max_request_distance,
+        )  # fmt: skip
 
 
 class DatasetComponent(AssetFields, dg.Component, dg.Resolvable):
@@ -87,6 +128,8 @@ class DatasetComponent(AssetFields, dg.Component, dg.Resolvable):
     seed: int = Field(17, ge=0, description="Decides every draw.")
     n_splits: int = Field(0, ge=0, description="Folds of what is not tested, as column 'fold'; 0: none.")
     sample: SampleFields | None = Field(None, description="Which rows are drawn, before anything is joined.")
+
+    leakage: LeakageFields = Field(LeakageFields.model_validate({}), description="What is a leak.")
 
     @property
     def table(self) -> str:
@@ -124,6 +167,7 @@ class DatasetComponent(AssetFields, dg.Component, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset of the dataset."""
         folder, place = Path(context.path), where(context, "split")
+        rules = self.leakage.rules(where(context, "leakage"))
         held = self.splitting(datetime(2000, 1, 1, tzinfo=UTC), place)  # A contradiction is found before anything runs.
         service = feature_service(context, self.feature_service)
         query = read_text(folder / self.sql, where(context, "sql"))
@@ -134,8 +178,17 @@ class DatasetComponent(AssetFields, dg.Component, dg.Resolvable):
             station_name="datasets",
             kinds=("delta",),
             deps=[*tables_in(query), *(view.source for view, _ in service.views)],
-            code=code_hash("dataset", query, service, on_demand, self.split, held.to_dict(), self.label),
+            code=code_hash("dataset", query, service, on_demand, self.split, held.to_dict(), self.label, self.leakage),
             run=lambda work: self.execute(work, service, folder, query, on_demand),
+            check_specs=[
+                dg.AssetCheckSpec(
+                    name,
+                    asset=dg.AssetKey(self.table.split("/")),
+                    description=LEAK_CHECKS[name],
+                    blocking=self.leakage.blocking,
+                )
+                for name in rules.checks
+            ],
         )
         return dg.Definitions(assets=[asset])
 
@@ -177,8 +230,14 @@ class DatasetComponent(AssetFields, dg.Component, dg.Resolvable):
             num_rows={},
             row_hash="",
         )
+        case = LeakCase(
+            plan, self.request, rows, usable.column_names, read_view, splitting.group_by, columns,
+            newest_requests(lake, self.leakage.inference_table),
+        )  # fmt: skip
+        found = leak_outcomes(case, self.leakage.rules(work.asset))
+        failed = tuple(text for outcome in found for text in outcome.problems) if self.leakage.blocking else ()
         version = lake.write(self.table, rows, work.commit())
-        manifest = replace(finish(draft, rows, self.entity_key), table_version=version)
+        manifest = replace(finish(draft, rows, self.entity_key), table_version=version, failed_checks=failed)
         file = manifest.save(work.seams.settings.state / "manifests")
         work.lineage.describe(
             "mosaic_manifest",
@@ -200,4 +259,11 @@ class DatasetComponent(AssetFields, dg.Component, dg.Resolvable):
                 "rows_by_split": dict(manifest.num_rows),
                 "positive_share": float(sum(rows[self.label].to_pylist()) / max(rows.num_rows, 1)),
             },
+            checks=[
+                CheckOutcome(
+                    one.check, not one.problems, " ".join(one.problems) or LEAK_CHECKS[one.check],
+                    {"problems": list(one.problems), **one.figures}, self.leakage.blocking,
+                )
+                for one in found
+            ],
         )  # fmt: skip

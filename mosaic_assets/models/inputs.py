@@ -9,7 +9,7 @@ from mosaic_assets.datasets.manifest import Manifest
 from mosaic_assets.datasets.splits import FOLD_COLUMN, SPLIT_COLUMN
 from mosaic_resources.errors import UnknownNameError, UserError
 
-__all__ = ["manifest_of", "model_columns"]
+__all__ = ["manifest_of", "model_columns", "refuse_failed_checks"]
 
 
 def manifest_of(folder: Path, dataset: str, table_version: int) -> Manifest:
@@ -31,6 +31,20 @@ def manifest_of(folder: Path, dataset: str, table_version: int) -> Manifest:
     raise UserError(
         f"No manifest names version {table_version} of the dataset.", f"datasets/{dataset}", "Materialize it again."
     )
+
+
+def refuse_failed_checks(manifest: Manifest) -> None:
+    """Refuses a dataset that failed a blocking check, however the model's step was started.
+
+    Raises:
+        UserError: It did; the message says what was found.
+    """
+    if manifest.failed_checks:
+        raise UserError(
+            f"Version {manifest.table_version} failed its blocking checks: {' '.join(manifest.failed_checks)}",
+            f"datasets/{manifest.dataset}",
+            f"Mend it, or change its 'leakage' in YAML, then run 'mosaic materialize datasets/{manifest.dataset}'.",
+        )
 
 
 def model_columns(

@@ -42,8 +42,9 @@ def learnt_until(manifest: Manifest) -> datetime:
 
 
 def validation_start(manifest: Manifest) -> datetime:
-    """Returns the end of the training split, where the held-out rows begin, UTC; the first of all times where they
-    are spread over all of it, so that nobody has learnt before them.
+    """Returns the end of the training split, where the held-out rows begin, UTC.
+
+    Where they are spread over all times, by keys or in folds, it is the first of all times: nobody learnt before it.
     """
     spread = not manifest.split or "n_splits" in manifest.splitting
     return datetime.min.replace(tzinfo=UTC) if spread else datetime.fromisoformat(manifest.split[0])

@@ -109,6 +109,13 @@ def materialize(
 
 
 def _raise_first_failure(result: dg.ExecuteInProcessResult) -> None:
+    for check in result.get_asset_check_evaluations():
+        if check.blocking and not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
+            key = check.asset_key.to_user_string()
+            raise UserError(
+                f"The blocking check '{check.check_name}' failed: {check.description or 'see its metadata.'}", key,
+                f"What stands on it is held back. Mend it, then run 'mosaic materialize {key}'.",
+            )  # fmt: skip
     for event in result.all_events:
         if event.is_step_failure:
             failure = event.step_failure_data
