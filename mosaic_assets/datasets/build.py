@@ -1,4 +1,4 @@
-"""Building a dataset's rows: entity table, point-in-time join, on-demand features, split."""
+"""Building a dataset's rows: entity table, sample, point-in-time join, on-demand features, split, folds."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,9 +12,16 @@ import pyarrow.compute as pc
 
 from mosaic_assets.datasets.manifest import Manifest
 from mosaic_assets.datasets.row_hash import row_hash
-from mosaic_assets.datasets.splits import SPLITS, split_by_time
+from mosaic_assets.datasets.splits import (
+    FOLD_COLUMN,
+    SPLIT_COLUMN,
+    SPLITS,
+    Splitting,
+    fold_column,
+    sampled,
+    split_column,
+)
 from mosaic_assets.features.definition import service_of
-from mosaic_assets.features.historical import microseconds
 from mosaic_assets.features.join import join_features
 from mosaic_assets.features.views import FeatureService, FeatureView
 from mosaic_resources.bentos.on_demand import OnDemandFunction, load_on_demand
@@ -24,7 +31,7 @@ from mosaic_resources.errors import UnknownNameError, UserError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["DatasetPlan", "build_rows", "finish", "plan_of", "rebuild"]
+__all__ = ["DatasetPlan", "build_rows", "finish", "plan_of", "rebuild", "usable_rows"]
 
 
 @dataclass(frozen=True)
@@ -52,28 +59,44 @@ class DatasetPlan:
     on_demand: OnDemandFunction | None = None
 
 
-def build_rows(
-    plan: DatasetPlan,
-    entity_df: pa.Table,
-    read_view: Callable[[FeatureView], pa.Table],
-    cutoff: datetime,
-    bounds: Sequence[datetime],
-) -> pa.Table:
-    """Returns the dataset's rows: entity columns, features, on-demand features, label, ``split``.
-
-    Rows asked at or after the last bound, without a label, or whose label was not known at the cutoff are left out.
+def usable_rows(plan: DatasetPlan, entity_df: pa.Table, cutoff: datetime, splitting: Splitting) -> pa.Table:
+    """Returns the rows of the entity table that a dataset is made of: labelled, known, inside the split's time, drawn.
 
     Args:
         plan: What the dataset is made of.
         entity_df: Rows of the label query.
-        read_view: Returns a view's rows at the pinned version.
         cutoff: The time that the dataset is made as of.
-        bounds: Ends of train, validation and test.
+        splitting: How rows are drawn and held out.
 
     Raises:
-        UserError: The entity table lacks a column, has a duplicate key, or a split is empty.
+        UserError: The entity table lacks a column, has one that the dataset makes, or has a duplicate key.
     """
-    usable = _known_labels(plan, entity_df, cutoff, bounds[-1])
+    for name in splitting.columns:
+        if name not in entity_df.column_names:
+            raise UnknownNameError("column", name, entity_df.column_names, plan.name)
+    for name in (SPLIT_COLUMN, FOLD_COLUMN):
+        if name in entity_df.column_names and name != splitting.split_col:
+            raise UserError(f"The entity table has a column '{name}'.", plan.name, "The dataset makes one: rename it.")
+    rows = _known_labels(plan, entity_df, cutoff)
+    time_col, end = splitting.time_col or plan.timestamp_field, splitting.bounds[-1] if splitting.bounds else cutoff
+    inside = pc.less(rows[time_col], pa.scalar(end, pa.timestamp("us", tz="UTC")))
+    return sampled(rows.filter(pc.fill_null(inside, False)), plan.entity_key, splitting)
+
+
+def build_rows(
+    plan: DatasetPlan, usable: pa.Table, read_view: Callable[[FeatureView], pa.Table], splitting: Splitting
+) -> pa.Table:
+    """Returns the dataset's rows: entity columns, features, on-demand features, ``split`` and, if any, ``fold``.
+
+    Args:
+        plan: What the dataset is made of.
+        usable: Rows of ``usable_rows``.
+        read_view: Returns a view's rows at the pinned version.
+        splitting: How rows are held out, pinned to these rows.
+
+    Raises:
+        UserError: A split or a fold is empty.
+    """
     joined = join_features(
         usable,
         plan.service,
@@ -82,8 +105,12 @@ def build_rows(
         request=plan.request,
         on_demand=plan.on_demand,
     )
-    at = microseconds(joined[plan.timestamp_field], plan.timestamp_field)
-    return joined.append_column("split", pa.array(split_by_time(at, bounds, plan.name), pa.string()))
+    where = (plan.entity_key, plan.timestamp_field, splitting, plan.name)
+    named = split_column(joined, *where)
+    if splitting.split_col in (SPLIT_COLUMN, FOLD_COLUMN):
+        joined = joined.drop_columns(splitting.split_col)
+    rows = joined.append_column(SPLIT_COLUMN, named)
+    return rows.append_column(FOLD_COLUMN, fold_column(rows, *where)) if splitting.n_splits else rows
 
 
 def rebuild(manifest: Manifest, session: "SparkSession", lake: Lake) -> pa.Table:
@@ -97,11 +124,9 @@ def rebuild(manifest: Manifest, session: "SparkSession", lake: Lake) -> pa.Table
     plan = plan_of(manifest)
     labels = {table: version for table, version in manifest.tables.items() if not table.startswith("features/")}
     entity_df = run_sql(session, lake, manifest.query, labels).toArrow()
-    bounds = [datetime.fromisoformat(text) for text in manifest.split]
-    cutoff = datetime.fromisoformat(manifest.cutoff_utc)
-    rows = build_rows(
-        plan, entity_df, lambda view: lake.read(view.source, manifest.tables[view.source]), cutoff, bounds
-    )
+    splitting = Splitting.of(manifest.splitting, manifest.split)
+    usable = usable_rows(plan, entity_df, datetime.fromisoformat(manifest.cutoff_utc), splitting)
+    rows = build_rows(plan, usable, lambda view: lake.read(view.source, manifest.tables[view.source]), splitting)
     rows = rows.select(manifest.columns)
     found = row_hash(rows, plan.entity_key)
     if found != manifest.row_hash:
@@ -133,16 +158,16 @@ def plan_of(manifest: Manifest) -> DatasetPlan:
 
 def finish(manifest: Manifest, rows: pa.Table, entity_key: Sequence[str]) -> Manifest:
     """Returns the manifest with what the rows themselves say: columns, counts, hash."""
-    counts = {name: int(pc.sum(pc.equal(rows["split"], name)).as_py() or 0) for name in SPLITS}
+    counts = {name: int(pc.sum(pc.equal(rows[SPLIT_COLUMN], name)).as_py() or 0) for name in SPLITS}
     return replace(manifest, columns=tuple(rows.column_names), num_rows=counts, row_hash=row_hash(rows, entity_key))
 
 
-def _known_labels(plan: DatasetPlan, entity_df: pa.Table, cutoff: datetime, end: datetime) -> pa.Table:
+def _known_labels(plan: DatasetPlan, entity_df: pa.Table, cutoff: datetime) -> pa.Table:
     for name in (*plan.entity_key, *plan.request, plan.timestamp_field, plan.label, plan.label_known_field):
         if name not in entity_df.column_names:
             raise UnknownNameError("column", name, entity_df.column_names, plan.name)
     known = pc.less_equal(entity_df[plan.label_known_field], pa.scalar(cutoff, pa.timestamp("us", tz="UTC")))
-    before = pc.less(entity_df[plan.timestamp_field], pa.scalar(end, pa.timestamp("us", tz="UTC")))
+    before = pc.less(entity_df[plan.timestamp_field], pa.scalar(cutoff, pa.timestamp("us", tz="UTC")))
     labelled = entity_df[plan.label].is_valid()
     rows = entity_df.filter(pc.fill_null(pc.and_(pc.and_(known, before), labelled), False))
     doubled = rows.num_rows - rows.group_by(list(plan.entity_key)).aggregate([]).num_rows

@@ -21,7 +21,7 @@ def fake_manifest(dataset: str, **named: Any) -> Manifest:
         "request": (),
         "on_demand": None,
         "cutoff_utc": "",
-        "split": ("", "", ""),
+        "split": (),
         "columns": (),
         "code_version": "",
         "num_rows": {},

@@ -4,12 +4,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mosaic_resources.errors import UserError
 
 __all__ = ["Manifest"]
+
+LISTS = ("entity_key", "request", "split", "columns", "failed_checks")
+# Left out of the id where empty, so that manifests from before they existed keep theirs.
+LATER_FIELDS = ("splitting", "failed_checks")
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,14 @@ class Manifest:
         request: Columns that a request holds.
         on_demand: Text of the on-demand function's file; None without one.
         cutoff_utc: Only rows asked before, and labels known by then; ISO 8601.
-        split: Ends of train, validation, test; ISO 8601.
+        split: Ends of train, validation, test; ISO 8601; empty where rows are not split by time.
         columns: Columns in order.
         code_version: Hash of the declaration.
         num_rows: Rows by split.
         row_hash: Hash of the rows (``row_hash``).
         table_version: Delta version of the dataset's own table.
+        splitting: What else decides splits, folds and the sample (``Splitting.to_dict``).
+        failed_checks: What the blocking checks found, one sentence each; a model refuses such a dataset.
     """
 
     dataset: str
@@ -49,19 +56,32 @@ class Manifest:
     request: tuple[str, ...]
     on_demand: str | None
     cutoff_utc: str
-    split: tuple[str, str, str]
+    split: tuple[str, ...]
     columns: tuple[str, ...]
     code_version: str
     num_rows: Mapping[str, int]
     row_hash: str
     table_version: int | None = None
     format: int = field(default=1)
+    splitting: Mapping[str, Any] = field(default_factory=dict)
+    failed_checks: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
         """Short hash of what decides the rows; the same inputs give the same id."""
         decides = {name: value for name, value in asdict(self).items() if name not in ("table_version", "num_rows")}
+        decides = {name: value for name, value in decides.items() if value or name not in LATER_FIELDS}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def learnt_until(self) -> datetime:
+        """Time before which all rows lie that a model is fitted or tuned on."""
+        return datetime.fromisoformat(self.split[1] if self.split else self.cutoff_utc)
+
+    @property
+    def folds_in_time(self) -> bool:
+        """Whether the folds, if any, are blocks of time in order."""
+        return bool(self.split) or "time_col" in self.splitting
 
     def to_json(self) -> str:
         """Returns the manifest as JSON text."""
@@ -77,7 +97,7 @@ class Manifest:
         try:
             values: dict[str, Any] = json.loads(text)
             given = values.pop("id")
-            lists = {name: tuple(values[name]) for name in ("entity_key", "request", "split", "columns")}
+            lists = {name: tuple(values[name]) for name in LISTS if name in values}
             manifest = cls(**{**values, **lists})
         except (ValueError, KeyError, TypeError) as exc:
             raise UserError(f"This is no dataset manifest: {exc}.", where) from exc

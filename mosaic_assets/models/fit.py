@@ -1,6 +1,6 @@
-"""Fitting a model: choose settings on the validation split, refit with it, score the test split once, export."""
+"""Fitting a model: choose settings on held-out rows, refit with them, score the test split once, export."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mosaic_assets.datasets.splits import FOLD_COLUMN, SPLIT_COLUMN
 from mosaic_assets.models.batches import Matrices, encode_rows, fit_encoding
 from mosaic_assets.models.fitted import Estimator, FittedModel, Scored
 from mosaic_assets.models.scores import scores
@@ -19,7 +20,6 @@ __all__ = ["MakeEstimator", "ModelData", "fit_model"]
 
 # Encoding, settings, name of the run within this fit (trial-0, refit) → the estimator.
 MakeEstimator = Callable[[Encoding, Settings, str], Estimator]
-SPLIT_COLUMN = "split"
 SAMPLE_ROWS = 512
 
 
@@ -31,15 +31,32 @@ class ModelData:
         rows: All splits; the column ``split`` says which.
         columns: Columns that the model reads.
         label: Label column.
+        folds_in_time: Whether a fold is judged on after a fit to the earlier ones alone.
     """
 
     rows: pa.Table
     columns: tuple[str, ...]
     label: str
+    folds_in_time: bool = False
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether the dataset declares folds: then trials are judged on them, not on the validation split."""
+        return FOLD_COLUMN in self.rows.column_names
 
     def split(self, *names: str) -> pa.Table:
         """Returns the rows of some splits."""
         return self.rows.filter(pc.is_in(self.rows[SPLIT_COLUMN], pa.array(names)))
+
+    def judgements(self) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """Yields (rows to fit to, rows to judge on): one pair, or one for each fold."""
+        if not self.has_folds:
+            yield self.split("train"), self.split("validation")
+            return
+        fold = self.rows[FOLD_COLUMN]
+        for number in sorted(pc.unique(fold.drop_null()).to_pylist())[int(self.folds_in_time) :]:
+            fit = pc.less(fold, number) if self.folds_in_time else pc.not_equal(fold, number)
+            yield self.rows.filter(fit), self.rows.filter(pc.equal(fold, number))
 
 
 def fit_model(
@@ -55,7 +72,8 @@ def fit_model(
     """Returns the fitted model, exported to ``folder``.
 
     Vocabularies and all other statistics come from the rows of each fit alone: the training split in the trials,
-    training and validation in the refit. The test split is scored once, by the refitted model.
+    training and validation in the refit. The test split is scored once, by the refitted model. Where the dataset has
+    folds, each trial is fitted once for each fold and judged on all held-out rows together.
 
     Args:
         data: The rows.
@@ -72,14 +90,15 @@ def fit_model(
     training, validation, test = (data.split(name) for name in ("train", "validation", "test"))
     if not training.num_rows:
         raise UserError("The dataset has no rows to train on.", data.label)
-    if len(trials) > 1 and not validation.num_rows:
+    judged = bool(validation.num_rows) or data.has_folds
+    if len(trials) > 1 and not judged:
         raise UserError(
-            "Several trials need a validation split.", "tuning", "Hold out validation_months, or try one setting."
+            "Several trials need a validation split or folds.", "tuning", "Declare one, or try one setting."
         )
     scored: dict[str, Scored] = {}
     tried: list[Trial] = []
     settings = trials[0]
-    if len(trials) > 1 or (measure and validation.num_rows):
+    if len(trials) > 1 or (measure and judged):
         tried, settings, scored["validation"] = _choose(data, make, trials, metric, greater_is_better)
     encoding = fit_encoding(data.split("train", "validation"), data.columns)
     model = make(encoding, settings, "refit")
@@ -107,15 +126,22 @@ def fit_model(
 def _choose(
     data: ModelData, make: MakeEstimator, trials: Sequence[Settings], metric: str, greater_is_better: bool
 ) -> tuple[list[Trial], Settings, Scored]:
-    training = data.split("train")
-    encoding = fit_encoding(training, data.columns)
-    fit_on, judge_on = (encode_rows(rows, encoding, data.label) for rows in (training, data.split("validation")))
+    pairs: list[tuple[Encoding, Matrices, Matrices]] = []
+    for fit_on, judge_on in data.judgements():
+        encoding = fit_encoding(fit_on, data.columns)
+        encoded = [encode_rows(rows, encoding, data.label) for rows in (fit_on, judge_on)]
+        pairs.append((encoding, encoded[0], encoded[1]))
     found: list[Scored] = []
 
     def attempt(settings: Settings) -> Trial:
-        model = make(encoding, settings, f"trial-{len(found)}")
-        seconds = model.fit(fit_on, judge_on)
-        found.append(_scored(model, judge_on))
+        seconds, held_out = 0.0, list[Scored]()
+        for number, (encoding, training, held) in enumerate(pairs):
+            name = f"trial-{len(found)}" + (f"-fold-{number}" if data.has_folds else "")
+            model = make(encoding, settings, name)
+            seconds += model.fit(training, held)
+            held_out.append(_scored(model, held))
+        labels, probabilities = (np.concatenate(parts) for parts in zip(*held_out, strict=True))
+        found.append((labels, probabilities))
         return Trial(settings, scores(*found[-1]), seconds)
 
     tried = run_trials(trials, attempt)

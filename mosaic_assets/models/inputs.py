@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from mosaic_assets.datasets.manifest import Manifest
-from mosaic_assets.models.fit import SPLIT_COLUMN
+from mosaic_assets.datasets.splits import FOLD_COLUMN, SPLIT_COLUMN
 from mosaic_resources.errors import UnknownNameError, UserError
 
-__all__ = ["manifest_of", "model_columns"]
+__all__ = ["manifest_of", "model_columns", "refuse_failed_checks"]
 
 
 def manifest_of(folder: Path, dataset: str, table_version: int) -> Manifest:
@@ -33,6 +33,20 @@ def manifest_of(folder: Path, dataset: str, table_version: int) -> Manifest:
     )
 
 
+def refuse_failed_checks(manifest: Manifest) -> None:
+    """Refuses a dataset that failed a blocking check, however the model's step was started.
+
+    Raises:
+        UserError: It did; the message says what was found.
+    """
+    if manifest.failed_checks:
+        raise UserError(
+            f"Version {manifest.table_version} failed its blocking checks: {' '.join(manifest.failed_checks)}",
+            f"datasets/{manifest.dataset}",
+            f"Mend it, or change its 'leakage' in YAML, then run 'mosaic materialize datasets/{manifest.dataset}'.",
+        )
+
+
 def model_columns(
     schema: pa.Schema, request: Sequence[str], service: Sequence[str], exclude: Sequence[str], only: Sequence[str] = ()
 ) -> tuple[str, ...]:
@@ -54,7 +68,7 @@ def model_columns(
     """
     names = schema.names
     last = max((names.index(name) for name in service), default=-1)
-    computed = [name for name in names[last + 1 :] if name != SPLIT_COLUMN] if last >= 0 else []
+    computed = [name for name in names[last + 1 :] if name not in (SPLIT_COLUMN, FOLD_COLUMN)] if last >= 0 else []
     known = [name for name in names if name in {*request, *service, *computed}]
     for name in (*exclude, *only):
         if name not in known:

@@ -1,6 +1,6 @@
 """Until when a model version has learnt: what it says of older rows is no test of it."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mosaic_assets.datasets.manifest import Manifest
@@ -38,12 +38,16 @@ def manifest_of_version(manifests: Path, model: ModelVersion) -> Manifest:
 
 def learnt_until(manifest: Manifest) -> datetime:
     """Returns the end of the rows that a model was fitted or tuned on, UTC."""
-    return datetime.fromisoformat(manifest.split[1])
+    return manifest.learnt_until
 
 
 def validation_start(manifest: Manifest) -> datetime:
-    """Returns the end of the training split, where the held-out rows begin, UTC."""
-    return datetime.fromisoformat(manifest.split[0])
+    """Returns the end of the training split, where the held-out rows begin, UTC.
+
+    Where they are spread over all times, by keys or in folds, it is the first of all times: nobody learnt before it.
+    """
+    spread = not manifest.split or "n_splits" in manifest.splitting
+    return datetime.min.replace(tzinfo=UTC) if spread else datetime.fromisoformat(manifest.split[0])
 
 
 def learnt_by_version(registry: Registry, manifests: Path, name: str) -> dict[str, datetime]:

@@ -18,7 +18,7 @@ from mosaic_assets.models.definition import rows_definition
 from mosaic_assets.models.fit import MakeEstimator, ModelData, fit_model
 from mosaic_assets.models.fitted import Estimator, FittedModel
 from mosaic_assets.models.gates import ValidationThreshold
-from mosaic_assets.models.inputs import manifest_of, model_columns
+from mosaic_assets.models.inputs import manifest_of, model_columns, refuse_failed_checks
 from mosaic_assets.models.plots import as_markdown
 from mosaic_assets.models.publish import DEFINITION_TAG, Published, earlier_settings, publish, tracked_run
 from mosaic_assets.models.recipe import Recipe
@@ -144,10 +144,14 @@ def train_step(work: Work, declared: Declaration, estimators: EstimatorOf, folde
         declared: What is declared.
         estimators: What makes estimators.
         folder: Scratch folder for the model's files.
+
+    Raises:
+        UserError: The dataset failed a blocking check.
     """
     lake, registry, table = work.seams.lake, work.seams.registry, f"datasets/{declared.dataset}"
     version = lake.open(table).version()
     manifest = manifest_of(work.seams.settings.state / "manifests", declared.dataset, version)
+    refuse_failed_checks(manifest)
     rows = in_key_order(work.read_table(table, version), manifest.entity_key)
     columns = model_columns(rows.schema, declared.request, declared.service, declared.exclude_columns, declared.columns)
     versions = registry.versions(declared.name)
@@ -156,7 +160,7 @@ def train_step(work: Work, declared: Declaration, estimators: EstimatorOf, folde
     same = kept is not None and versions[-1].tags.get(DEFINITION_TAG) == definition
     trials = [kept] if kept is not None else proposals(declared.space, declared.num_trials, declared.seed)
     with tracked_run(registry, _request(work, declared, manifest, version, rows.num_rows)) as run_id:
-        data = ModelData(rows, columns, declared.label)
+        data = ModelData(rows, columns, declared.label, folds_in_time=manifest.folds_in_time)
         model = fit_model(
             data,
             estimators(run_id),

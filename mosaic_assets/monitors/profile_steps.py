@@ -136,7 +136,15 @@ def _training_rows(monitor: Monitor, work: Work) -> tuple[str, str, pa.Table]:
 def _columns(monitor: Monitor, schema: pa.Schema) -> list[str]:
     if monitor.columns:
         return list(monitor.columns)
-    plain = {monitor.label_col, monitor.model_id_col, monitor.prediction_col, *monitor.entity_key, "split", "month"}
+    plain = {
+        monitor.label_col,
+        monitor.model_id_col,
+        monitor.prediction_col,
+        *monitor.entity_key,
+        "split",
+        "fold",
+        "month",
+    }
     left_out = plain | set(monitor.exclude_columns)
     return [f.name for f in schema if (is_numeric(f.type) or is_text(f.type)) and f.name not in left_out]
 

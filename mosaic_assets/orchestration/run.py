@@ -15,7 +15,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 from mosaic_assets.orchestration.home import dagster_home
 from mosaic_assets.orchestration.ticker import Ticker, listener
-from mosaic_resources.errors import MosaicError, UnknownNameError
+from mosaic_resources.errors import MosaicError, UnknownNameError, UserError
 
 __all__ = [
     "code_location",
@@ -122,11 +122,21 @@ def materialize(
         run_id=run_id,
     )
     if not result.success:
-        raise _first_failure(failures, run_id)
+        raise _first_failure(result, failures, run_id)
     return result
 
 
-def _first_failure(failures: Mapping[str, BaseException], run_id: str) -> MosaicError:
+def _first_failure(
+    result: dg.ExecuteInProcessResult, failures: Mapping[str, BaseException], run_id: str
+) -> MosaicError:
+    """Returns the blocking check that failed, else what the first failed step raised."""
+    for check in result.get_asset_check_evaluations():
+        if check.blocking and not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
+            key = check.asset_key.to_user_string()
+            return UserError(
+                f"The blocking check '{check.check_name}' failed: {check.description or 'see its metadata.'}", key,
+                f"What stands on it is held back. Mend it, then run 'mosaic materialize {key}'.",
+            )  # fmt: skip
     for asset, error in failures.items():
         if isinstance(error, MosaicError):
             return error

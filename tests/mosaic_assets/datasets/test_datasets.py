@@ -1,17 +1,18 @@
 """Datasets: split by time, pinned, rebuilt to the same rows after the tables have moved on."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
-from mosaic_assets.datasets.build import DatasetPlan, build_rows, finish, rebuild
+from mosaic_assets.datasets.build import DatasetPlan, build_rows, finish, rebuild, usable_rows
 from mosaic_assets.datasets.fake import fake_manifest
 from mosaic_assets.datasets.manifest import Manifest
 from mosaic_assets.datasets.row_hash import row_hash
-from mosaic_assets.datasets.splits import TimeSplit, split_by_time
+from mosaic_assets.datasets.splits import Sample, Splitting
+from mosaic_assets.datasets.time_splits import TimeSplit
 from mosaic_assets.features.definition import service_definition
 from mosaic_assets.features.views import Entity, FeatureRef, FeatureService, FeatureView, Field
 from mosaic_resources.bentos.on_demand import OnDemandError
@@ -53,27 +54,16 @@ def view_rows(factor=1.0):
     )
 
 
-def test_bounds_are_whole_months_before_the_cutoff():
-    assert TimeSplit(1, 0).bounds(CUTOFF) == (
-        datetime(2013, 2, 1, tzinfo=UTC),
-        datetime(2013, 3, 1, tzinfo=UTC),
-        datetime(2013, 3, 1, tzinfo=UTC),
+def by_month(months=1, cutoff=CUTOFF):
+    return Splitting(bounds=TimeSplit(months).bounds(cutoff))
+
+
+def build(rows=None, splitting=None, plan=PLAN, cutoff=CUTOFF, read_view=None):
+    splitting = splitting or by_month()
+    usable = usable_rows(plan, labels() if rows is None else rows, cutoff, splitting)
+    return build_rows(
+        plan, usable, read_view or (lambda _view: view_rows()), splitting.pinned(usable, cutoff, "asked_at")
     )
-    assert TimeSplit(2, 1).bounds(datetime(2013, 2, 9, tzinfo=UTC))[0] == datetime(2012, 11, 1, tzinfo=UTC)
-
-
-def test_splits_are_disjoint_and_complete_and_never_empty():
-    bounds = TimeSplit(1, 0).bounds(CUTOFF)
-    at = np.array([int((JANUARY + timedelta(days=day)).timestamp() * 1e6) for day in range(59)])
-    names = split_by_time(at, bounds, "d")
-    assert set(names[:31]) == {"train"}
-    assert set(names[31:]) == {"validation"}
-    with pytest.raises(UserError, match="The split 'validation' has no rows"):
-        split_by_time(at[:31], bounds, "d")
-
-
-def build(rows=None):
-    return build_rows(PLAN, rows or labels(), lambda _view: view_rows(), CUTOFF, TimeSplit().bounds(CUTOFF))
 
 
 def test_rows_hold_what_was_known_and_no_label_from_later():
@@ -81,13 +71,7 @@ def test_rows_hold_what_was_known_and_no_label_from_later():
     assert rows.num_rows == 59  # asked before March, label known by March 10
     first = {row["id"]: row for row in rows.to_pylist()}
     assert (first["i8"]["v__x"], first["i8"]["twice"], first["i9"]["v__x"]) == (5.0, 10.0, None)
-    early = build_rows(
-        PLAN,
-        labels(),
-        lambda _view: view_rows(),
-        datetime(2013, 2, 28, tzinfo=UTC),
-        TimeSplit(0).bounds(datetime(2013, 3, 1, tzinfo=UTC)),
-    )
+    early = build(splitting=by_month(0, datetime(2013, 3, 1, tzinfo=UTC)), cutoff=datetime(2013, 2, 28, tzinfo=UTC))
     assert early.num_rows == 58  # the label of the last day was not known yet
 
 
@@ -96,6 +80,10 @@ def test_a_missing_label_column_and_a_doubled_key_are_named():
         build(labels().drop_columns("late"))
     with pytest.raises(UserError, match="2 rows share id"):
         build(pa.concat_tables([labels(), labels().slice(0, 2)]))
+    with pytest.raises(UserError, match="column 'kk' is not declared"):
+        build(splitting=Splitting(shares=(0.8, 0.1, 0.1), group_by=("kk",)))
+    with pytest.raises(UserError, match="The entity table has a column 'fold'"):
+        build(labels().append_column("fold", labels()["k"]))
 
 
 def test_a_failing_on_demand_function_is_the_users():
@@ -103,9 +91,7 @@ def test_a_failing_on_demand_function_is_the_users():
         return {"z": inputs["nope"]}
 
     with pytest.raises(OnDemandError, match="on-demand function failed"):
-        build_rows(
-            replace(PLAN, on_demand=wrong), labels(), lambda _view: view_rows(), CUTOFF, TimeSplit().bounds(CUTOFF)
-        )
+        build(plan=replace(PLAN, on_demand=wrong))
 
 
 def test_row_hash_depends_on_values_alone():
@@ -120,11 +106,25 @@ def test_row_hash_depends_on_values_alone():
     assert row_hash(changed, ["id"]) != row_hash(rows, ["id"])
 
 
-def test_a_manifest_alone_rebuilds_the_rows_after_the_tables_moved_on(engine, lake, tmp_path):
-    label_version = lake.write("tables/labels", labels(), Commit("l"))
+SPLITTINGS = {
+    "months": by_month(),
+    "time_shares": Splitting(shares=(0.6, 0.3, 0.1), time_col="asked_at", n_splits=3),
+    "random": Splitting(shares=(0.6, 0.2, 0.2), sample=Sample(rows=50)),
+    "stratified": Splitting(shares=(0.6, 0.2, 0.2), stratify_by=("late",), n_splits=4, seed=5),
+    "grouped": Splitting(shares=(0.5, 0.0, 0.5), group_by=("k",)),
+    "split_col": Splitting(split_col="part", n_splits=2, sample=Sample(share=0.9, stratify_by=("late",))),
+}
+
+
+@pytest.mark.parametrize("way", SPLITTINGS)
+def test_a_manifest_alone_rebuilds_the_rows_after_the_tables_moved_on(engine, lake, tmp_path, way):
+    given = labels().append_column("part", pa.array(["train", "test"] * 40))
+    label_version = lake.write("tables/labels", given, Commit("l"))
     view_version = lake.write("features/v", view_rows(), Commit("v"))
-    bounds = TimeSplit().bounds(CUTOFF)
-    rows = build_rows(PLAN, lake.read("tables/labels"), lambda view: lake.read(view.source), CUTOFF, bounds)
+    splitting = SPLITTINGS[way]
+    usable = usable_rows(PLAN, lake.read("tables/labels"), CUTOFF, splitting)
+    pinned = splitting.pinned(usable, CUTOFF, "asked_at")
+    rows = build_rows(PLAN, usable, lambda view: lake.read(view.source), pinned)
     draft = fake_manifest(
         "d",
         tables={"tables/labels": label_version, "features/v": view_version},
@@ -137,17 +137,35 @@ def test_a_manifest_alone_rebuilds_the_rows_after_the_tables_moved_on(engine, la
         request=("k",),
         on_demand=ON_DEMAND,
         cutoff_utc=CUTOFF.isoformat(),
-        split=tuple(bound.isoformat() for bound in bounds),
+        split=tuple(bound.isoformat() for bound in pinned.bounds),
+        splitting=pinned.to_dict(),
     )
     manifest = Manifest.load(finish(draft, rows, ["id"]).save(tmp_path))
-    assert manifest.num_rows == {"train": 31, "validation": 28, "test": 0}
+    assert sum(manifest.num_rows.values()) == rows.num_rows
+    assert ("fold" in manifest.columns) == bool(splitting.n_splits)
+    if way == "months":
+        assert manifest.num_rows == {"train": 31, "validation": 28, "test": 0}
+        assert (manifest.splitting, manifest.learnt_until) == ({}, datetime(2013, 3, 1, tzinfo=UTC))
     lake.write("features/v", view_rows(factor=9.0), Commit("v"))
-    lake.write("tables/labels", labels(40), Commit("l"))
+    lake.write("tables/labels", given.slice(0, 40), Commit("l"))
     again = rebuild(manifest, engine.session(), lake)
     assert row_hash(again, ["id"]) == manifest.row_hash
     moved = replace(manifest, tables={**manifest.tables, "features/v": view_version + 1})
     with pytest.raises(UserError, match="The rebuilt rows hash to"):
         rebuild(moved, engine.session(), lake)
+    other = replace(manifest, splitting={**manifest.splitting, "seed": 99})
+    if not pinned.bounds:
+        with pytest.raises(UserError, match="The rebuilt rows hash to"):
+            rebuild(replace(other, split=()), engine.session(), lake)
+
+
+def test_a_manifest_from_before_there_were_other_splits_keeps_its_id():
+    manifest = fake_manifest("d", split=("2013-02-01T00:00:00+00:00",) * 3, table_version=1)
+    said = json.loads(manifest.to_json())
+    old = {name: value for name, value in said.items() if name not in ("splitting", "failed_checks")}
+    assert Manifest.from_json(json.dumps(old)) == manifest
+    assert replace(manifest, splitting={"seed": 1}).id != manifest.id
+    assert replace(manifest, failed_checks=("a leak",)).id != manifest.id
 
 
 def test_an_altered_manifest_is_refused(tmp_path):

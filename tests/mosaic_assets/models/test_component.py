@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from mosaic_assets.models.scores import scores
 from mosaic_assets.models.versions import find_version, version_folder
 from mosaic_resources.bentos.model_folder import read_model_folder
 from mosaic_resources.delta.commit import Commit
+from mosaic_resources.errors import UserError
 from mosaic_resources.seams import Seams
 from mosaic_resources.settings.clock import set_simulated_clock
 from mosaic_resources.settings.settings import load_settings
@@ -201,6 +203,17 @@ def test_model_is_trained_promoted_and_challenged(definitions: dg.Definitions, s
     fourth, _ = materialize(definitions, seams, "models/late")
     assert fourth["comparison"].endswith("champion version 1 is not compared: it has learnt from rows until 2013-07-01")
     assert "rival_validation_roc_auc" not in fourth
+
+
+def test_model_refuses_a_dataset_that_failed_a_blocking_check(
+    definitions: dg.Definitions, seams: Seams, data: Any
+) -> None:
+    leaky = replace(land(seams, dataset_rows(data)), query="leaky", failed_checks=("'delay' alone predicts 'late'.",))
+    version = seams.lake.write("datasets/delays", dataset_rows(data), Commit("test"))
+    replace(leaky, table_version=version).save(seams.settings.state / "manifests")
+    for key in ("models/late", "models/late_reference"):
+        with pytest.raises(UserError, match=r"failed its blocking checks: 'delay' alone predicts 'late'\. Mend it"):
+            materialize(definitions, seams, key)
 
 
 def test_reference_is_registered_without_an_alias(definitions: dg.Definitions, seams: Seams, data: Any) -> None:

@@ -79,6 +79,20 @@ def test_vocabulary_of_a_trial_knows_the_training_split_alone(data: ModelData, t
     assert "NEW" in refit["vocabulary"]
 
 
+def test_trials_are_judged_on_all_folds_where_the_dataset_has_them(data: ModelData, tmp_path: Path) -> None:
+    folds = pa.array([None if row >= 1000 else row % 4 for row in range(1500)], pa.int64())
+    cross = ModelData(data.rows.append_column("fold", folds), data.columns, "late")
+    fitted = fit_model(cross, Spy, tmp_path, trials=[{}, {"good": 0.3}])
+    assert [note["part"] for note in Spy.seen[:5]] == [*(f"trial-0-fold-{fold}" for fold in range(4)), "trial-1-fold-0"]
+    assert [(note["num_rows"], note["num_validation"]) for note in Spy.seen] == [(750, 250)] * 8 + [(1000, 0)]
+    assert (fitted.settings, fitted.trials[1].metrics["num_rows"]) == ({"good": 0.3}, 1000)
+    Spy.seen = []
+    in_time = replace(cross, folds_in_time=True)
+    fit_model(in_time, Spy, tmp_path)
+    assert [(note["num_rows"], note["num_validation"]) for note in Spy.seen] == [
+        (250, 250), (500, 250), (750, 250), (1000, 0)]  # fmt: skip
+
+
 def test_trials_need_something_to_judge_on(data: ModelData, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Several trials need a validation split"):
         fit_model(ModelData(data.split("train"), data.columns, "late"), Spy, tmp_path, trials=[{}, {"good": 1}])

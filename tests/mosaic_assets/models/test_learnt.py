@@ -31,6 +31,10 @@ def test_version_has_learnt_until_the_end_of_what_it_was_tuned_on(tmp_path: Path
     assert learnt_by_version(registry, tmp_path, "nobody") == {}
     assert learnt_until(manifest_of_version(tmp_path, versions[0])) == ends["1"]
     assert validation_start(manifests[0]) == datetime(2013, 6, 1, tzinfo=UTC)
+    spread = fake_manifest("d", cutoff_utc=AUGUST, splitting={"shares": [0.8, 0.2, 0.0], "seed": 17})
+    folds = fake_manifest("d", split=(JUNE, JULY, AUGUST), splitting={"n_splits": 3})
+    assert [learnt_until(spread), learnt_until(folds)] == [ends["2"], ends["1"]]
+    assert {validation_start(one).year for one in (spread, folds)} == {1}
     for lost in (versions[2], ModelVersion("late", "4", "r")):
         with pytest.raises(UserError, match=rf"No manifest of late version {lost.version} is kept"):
             manifest_of_version(tmp_path, lost)
