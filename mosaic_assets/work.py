@@ -16,7 +16,11 @@ from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.schema import schema_rows
 from mosaic_resources.seams import Seams
 
-__all__ = ["CheckOutcome", "Link", "Made", "Markdown", "Work", "code_hash", "table_use"]
+__all__ = ["COMPARISON", "CheckOutcome", "Link", "Made", "Markdown", "Work", "code_hash", "table_use"]
+
+
+# Name of the metadata (and version tag) whose line `mosaic materialize` prints.
+COMPARISON = "comparison"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """``mosaic materialize``: runs assets in this process."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,12 +30,12 @@ def materialize(
 ) -> None:
     """Materialize assets in order, in this process, into the project's own Dagster instance."""
     with errors(output):
-        from mosaic_assets.models.rival import COMPARISON
         from mosaic_assets.orchestration.pending import Pending
         from mosaic_assets.orchestration.run import instance_of, load_definitions
         from mosaic_assets.orchestration.run import materialize as run
-        from mosaic_assets.orchestration.selection import changed_keys, partitioned_runs, select
+        from mosaic_assets.orchestration.selection import changed_keys, never_made, partitioned_runs, select
         from mosaic_assets.orchestration.yaml_check import require_variables
+        from mosaic_assets.work import COMPARISON
         from mosaic_resources.errors import UserError
         from mosaic_resources.settings.settings import load_settings
 
@@ -63,7 +64,14 @@ def materialize(
                             console.print(f"  [bold]{key}[/bold]: {line}", highlight=False, soft_wrap=True)
             finally:
                 _send_lineage(settings)
-        emit(made, output, lambda: console.print("Nothing has changed." if not made else f"{len(made)} runs."))
+            never = never_made(defs, instance) if changed else []
+        emit(made, output, lambda: _close(made, never))
+
+
+def _close(made: Sequence[object], never: Sequence[str]) -> None:
+    console.print("Nothing has changed." if not made else "1 run." if len(made) == 1 else f"{len(made)} runs.")
+    if never:
+        console.print(f"Not made yet, name them to make them: {', '.join(never)}", soft_wrap=True)
 
 
 def _send_lineage(settings: "Settings") -> None:

@@ -1,5 +1,6 @@
 """The demo's summary: what was made, how good it is, what came of the incident, what to try next."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -65,11 +66,13 @@ def show(summary: dict[str, Any]) -> None:
         )
     console.print(scores)
     for event in summary["incidents"]:
+        why = f": {', '.join(event['reasons'][:4])}" if event["reasons"] else ""
         console.print(
             f"incident [bold]{event['incident']}[/bold] {event['state']} at {event['at'][:10]}, "
-            f"score {event['score']:.2f}: {', '.join(event['reasons'][:4])}"
+            f"score {event['score']:.2f}{why}"
         )
-    console.print(f"decision: [bold]{summary.get('verdict')}[/bold], {summary.get('reasons')}")
+    reasons = "; ".join(json.loads(summary.get("reasons") or "[]"))
+    console.print(f"decision: [bold]{summary.get('verdict')}[/bold], {reasons}", soft_wrap=True)
     console.print(
         f"endpoint: {summary.get('answers')} requests answered, {summary.get('logged')} logged, "
         f"p50 {summary.get('p50_ms')} ms, p99 {summary.get('p99_ms')} ms over {summary.get('timed_requests')} of them; "
@@ -101,6 +104,7 @@ def _next(summary: dict[str, Any]) -> None:
         'print(rows[["flight_id", "probability", "model_version"]].tail())\'',
         f".venv/bin/mosaic trace prediction {summary.get('request_id')}",
         "make up",
+        ".venv/bin/mosaic serve --stop  # ends the endpoint, which goes on answering until then",
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -33,7 +33,7 @@ def trace(
     """Show the way from a prediction, a model or a table back to the landed files."""
     with errors(output):
         from mosaic_assets.lineage.render import as_dict, as_text, as_tree
-        from mosaic_assets.lineage.trace import Node, trace_dataset, trace_down, trace_prediction
+        from mosaic_assets.lineage.trace import Node, trace_dataset, trace_down, trace_model, trace_prediction
         from mosaic_resources.seams import Seams
 
         seams = Seams.of(root_of(project))
@@ -47,6 +47,8 @@ def trace(
                 return trace_prediction(seams.outbox, find_request(seams.lake, tables, seams.settings.spool, name))
             if down or what is What.file:
                 return trace_down(seams.outbox, name)
+            if what is What.model or name.startswith("models/"):
+                return trace_model(seams.outbox, name.removeprefix("models/"), version)
             return trace_dataset(seams.outbox, name, version)
 
         node = way()

@@ -14,7 +14,7 @@ from mosaic_assets.lineage.stored import load
 from mosaic_resources.errors import UserError
 from mosaic_resources.outbox.outbox import Outbox
 
-__all__ = ["Node", "kind_of", "trace_dataset", "trace_down", "trace_prediction"]
+__all__ = ["Node", "kind_of", "trace_dataset", "trace_down", "trace_model", "trace_prediction"]
 
 NodeKind = Literal[
     "prediction",
@@ -107,6 +107,29 @@ def trace_dataset(outbox: Outbox, name: str, version: str | None = None) -> Node
     return walk.up(_find(outbox, name), version, None)
 
 
+def trace_model(outbox: Outbox, name: str, version: str | None = None) -> Node:
+    """Returns the way from a registered model back to the landed files.
+
+    Args:
+        outbox: What the steps said.
+        name: Name in the registry.
+        version: Version to begin at; default: the newest.
+
+    Raises:
+        UserError: No step has registered the model, or not that version.
+    """
+    walk = _Walk(outbox)
+    known = walk.model_versions(name)
+    newest = version or max(known, key=lambda one: (one.isdigit(), int(one) if one.isdigit() else 0, one), default=None)
+    way = walk.model(name, newest) if newest in known and newest is not None else None
+    if way is None:
+        hint = f"Known versions: {', '.join(known)}." if known else "Materialize models/<name> first."
+        raise UserError(
+            f"No step has registered the model '{name}'" + (f" version {version}." if version else "."), do=hint
+        )
+    return way
+
+
 def trace_down(outbox: Outbox, name: str) -> Node:
     """Returns everything that was made from a dataset or file, at any version.
 
@@ -192,6 +215,17 @@ class _Walk:
                     if use.key == key and facet.get("registeredModelName") == name and use.version == version:
                         return self.up(key, version, number + 1)
         return None
+
+    def model_versions(self, name: str) -> list[str]:
+        """Returns the versions of a registered model that were recorded, oldest first."""
+        found: dict[str, None] = {}
+        for key in [key for key in self._datasets if key[1] == name]:
+            for _, event in self._naming(key, as_output=True):
+                for use in event.record.outputs:
+                    named = use.facets.get("mosaic_model", {}).get("registeredModelName") == name
+                    if use.key == key and named and use.version:
+                        found[use.version] = None
+        return list(found)
 
     def serving(self, model: str, version: str) -> Node | None:
         """Returns the newest endpoint that served a model version; None: never recorded."""

@@ -15,11 +15,10 @@ from mosaic_assets.models.versions import version_folder
 from mosaic_resources.bentos.model_folder import read_model_folder
 from mosaic_resources.mlflow.contract import CHAMPION, ModelVersion, Registry
 
-__all__ = ["COMPARISON", "Comparison", "compare_with_rival", "rival_of"]
+__all__ = ["Comparison", "compare_with_rival", "rival_of"]
 
 # What `scores` tells of the rows, not of the model.
 NOT_METRICS = ("num_rows", "positive_share", "mean_probability")
-COMPARISON = "comparison"  # metadata, version tag, and the line that `mosaic materialize` prints
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from mosaic_assets.models.inputs import manifest_of, model_columns, refuse_faile
 from mosaic_assets.models.plots import as_markdown
 from mosaic_assets.models.publish import DEFINITION_TAG, Published, earlier_settings, publish, tracked_run
 from mosaic_assets.models.recipe import Recipe
-from mosaic_assets.models.rival import COMPARISON, Comparison, compare_with_rival, rival_of
+from mosaic_assets.models.rival import Comparison, compare_with_rival, rival_of
 from mosaic_assets.models.tuning import Settings, proposals
-from mosaic_assets.work import CheckOutcome, Link, Made, Markdown, Work
+from mosaic_assets.work import COMPARISON, CheckOutcome, Link, Made, Markdown, Work
 from mosaic_resources.bentos.encoding import Encoding
 from mosaic_resources.mlflow.contract import DatasetInput, RunRequest
 

@@ -57,6 +57,13 @@ def changed_keys(defs: dg.Definitions, instance: dg.DagsterInstance, pending: Se
     return [key for key in order if key in wanted]
 
 
+def never_made(defs: dg.Definitions, instance: dg.DagsterInstance) -> list[str]:
+    """Returns the keys of the assets that were never materialized, upstream first."""
+    return [
+        key for key in _in_order(defs) if instance.get_latest_materialization_event(dg.AssetKey(key.split("/"))) is None
+    ]
+
+
 def partitioned_runs(
     defs: dg.Definitions, keys: Sequence[str], partition: str | None, instance: dg.DagsterInstance
 ) -> list[tuple[list[str], Span | None]]:

@@ -7,7 +7,7 @@ import pytest
 
 from mosaic_assets.lineage.names import landed_file_use
 from mosaic_assets.lineage.render import as_dict, as_text
-from mosaic_assets.lineage.trace import Node, trace_dataset, trace_down, trace_prediction
+from mosaic_assets.lineage.trace import Node, trace_dataset, trace_down, trace_model, trace_prediction
 from mosaic_resources.errors import UserError
 from mosaic_resources.outbox.outbox import Outbox
 
@@ -71,6 +71,17 @@ def test_trace_down_finds_everything_made_of_a_file(outbox: Outbox, story: Simpl
         "/landing/2013-05.csv", "raw/flights", "tables/flights", "features/aircraft", "datasets/delay", "delay",
         "services/delay",
     }  # fmt: skip
+
+
+def test_trace_model_looks_among_models_alone(outbox: Outbox, story: SimpleNamespace) -> None:
+    story.tell(outbox)
+    way = trace_model(outbox, "delay")
+    assert (way.kind, way.version) == ("model", "1")
+    assert "/landing/2013-05.csv" in {node.name for node in way.walk()}
+    with pytest.raises(UserError, match="No step has registered the model 'delay' version 7. Known versions: 1"):
+        trace_model(outbox, "delay", "7")
+    with pytest.raises(UserError, match="No step has registered the model 'dela'. Materialize"):
+        trace_model(outbox, "dela")
 
 
 def test_trace_without_a_trace(outbox: Outbox, story: SimpleNamespace) -> None:

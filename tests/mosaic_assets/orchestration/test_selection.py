@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from mosaic_assets.orchestration.pending import Pending
-from mosaic_assets.orchestration.selection import changed_keys, partitioned_runs, select
+from mosaic_assets.orchestration.selection import changed_keys, never_made, partitioned_runs, select
 from mosaic_resources.errors import UnknownNameError, UserError
 
 MONTHS = dg.StaticPartitionsDefinition(["2013-01", "2013-02", "2013-03"])
@@ -46,6 +46,9 @@ def test_select_matches_patterns_upstream_first():
 def test_changed_is_what_was_declared_anew_and_all_downstream(made):
     assert changed_keys(definitions(), made) == []
     assert changed_keys(definitions(code_of_b="2"), made) == ["t/b", "f/c"]
+    assert never_made(definitions(), made) == []
+    with dg.DagsterInstance.ephemeral() as empty:
+        assert never_made(definitions(), empty) == ["t/a", "t/b", "f/c"]
 
 
 def test_what_a_failed_call_left_is_taken_up_again(made, tmp_path):
