@@ -40,7 +40,7 @@ up: $(STAMP) ## Dagster UI, daemon, MLflow and endpoint together
 	@$(RUN)mosaic up
 
 test: $(STAMP) ## the tests (JAVA=1 adds those that need a JVM)
-	@$(RUN)pytest -n 2 --dist loadgroup --no-loadscope-reorder -m '$(MARKS)' $(ARGS)
+	@$(RUN)pytest -m '$(MARKS)' $(ARGS)
 
 test-slow: $(STAMP) ## the long draws
 	@$(RUN)pytest -m 'slow' $(ARGS)
