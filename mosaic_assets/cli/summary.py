@@ -87,10 +87,10 @@ def show(summary: dict[str, Any]) -> None:
 
 
 def _logged(summary: dict[str, Any]) -> str:
-    """Returns what the inference table holds; a switch that was interrupted had logged its requests too."""
+    """Returns what the inference table holds; a play or a switch that was interrupted had logged its requests too."""
     in_all = summary.get("logged_in_all") or 0
     more = in_all - (summary.get("answers") or 0) - (summary.get("switch_requests") or 0)
-    return f"{in_all:,} logged in all" + (f", {more:,} of them by a switch that was interrupted" if more > 0 else "")
+    return f"{in_all:,} logged in all" + (f", {more:,} of them by what was interrupted" if more > 0 else "")
 
 
 def _next(summary: dict[str, Any]) -> None:

@@ -93,7 +93,7 @@ def _play(stage: Stage, ticker: Ticker) -> Facts:
     rows = _evenly(stage.request_rows(month), stage.script.requests, dataset.timestamp_field)
     bodies = request_bodies(rows, dataset.request, dataset.timestamp_field, stage.script.request_id)
     stage.make("log", ticker=ticker)
-    before = stage.num_logged()  # Bodies are in order of time, so an interrupted play goes on where it stood.
+    before = len(stage.answered())  # Bodies are in order of time, so an interrupted play goes on where it stood.
     ticker.begun("requests")
     asked = itertools.count(before + 1)
 
@@ -105,14 +105,15 @@ def _play(stage: Stage, ticker: Ticker) -> Facts:
     ticker.done("requests")
     stage.make("log", ticker=ticker)
     timed = len(played.answers)  # after an interruption only the rest
+    answered = stage.answered()
     return {
         "answers": before + timed,
-        "logged": stage.num_logged(),
+        "logged": len(answered),
         "rows_pushed": played.num_pushed,
         "timed_requests": timed,
         "p50_ms": round(played.percentile_ms(50), 2) if timed else None,
         "p99_ms": round(played.percentile_ms(99), 2) if timed else None,
-        "request_id": stage.last_request_id(),
+        "request_id": answered[-1],
     }
 
 

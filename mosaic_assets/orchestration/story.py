@@ -185,13 +185,20 @@ class Stage:
         return f"predictions/{self.script.service}_requests"
 
     def num_logged(self) -> int:
-        """Returns the number of requests in the inference table."""
+        """Returns the number of requests in the inference table, refused ones included."""
         return self.seams.lake.num_rows(self._log) if self.seams.lake.exists(self._log) else 0
 
-    def last_request_id(self) -> str:
-        """Returns the id of the newest request in the inference table."""
-        rows = self.seams.lake.read(self._log, columns=["request_id", "timestamp_ms"]).sort_by("timestamp_ms")
-        return str(rows["request_id"][-1].as_py())
+    def answered(self) -> list[str]:
+        """Returns the ids of the requests that were answered, oldest first.
+
+        A client that is killed while it sends leaves a torn request behind: it is refused and logged, not answered.
+        """
+        if not self.seams.lake.exists(self._log):
+            return []
+        rows = self.seams.lake.read(
+            self._log, columns=["request_id", "timestamp_ms"], filters=[("status_code", "==", 200)]
+        )
+        return [str(one) for one in rows.sort_by("timestamp_ms")["request_id"].to_pylist()]
 
     def request_rows(self, month: str) -> pa.Table:
         """Returns everything that could be asked about in a month, by the story's ``requests_sql``."""

@@ -58,7 +58,10 @@ def assert_same_values(ours: pa.ChunkedArray, theirs: pa.ChunkedArray, where: st
 
 def test_both_engines_make_the_same_tables(story, spark_story):
     assert tables_of(story) == tables_of(spark_story)
-    ours, theirs = ({row["table"]: row["rows"] for row in one.summary["tables"]} for one in (story, spark_story))
+    ours, theirs = (
+        {row["table"]: row["rows"] for row in one.summary["tables"] if row["table"] != REQUESTS}
+        for one in (story, spark_story)
+    )
     assert ours == theirs
 
 
@@ -68,6 +71,7 @@ def test_both_engines_make_the_same_rows(story, spark_story):
         assert theirs.schema.names == ours.schema.names, table
         assert theirs.schema.types == ours.schema.types, table
         if table == REQUESTS:  # Which version answers while the endpoint is switched under load is a matter of time.
+            # The kill in the one story may have left a torn request, too.
             ours, theirs = (rows.filter(pc.less(rows["date"], LOAD_FROM)) for rows in (ours, theirs))
         left, right = ordered(ours), ordered(theirs)
         assert left.num_rows == right.num_rows, table
