@@ -1,5 +1,6 @@
 """The seams as a Dagster resource; the only file of this package that imports Dagster."""
 
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,8 @@ from mosaic_resources.seams import Seams
 from mosaic_resources.settings.settings import find_project_root, load_settings
 
 __all__ = ["MosaicResource", "end_mlflow_run", "mlflow_run", "resources"]
+
+TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 
 class MosaicResource(dg.ConfigurableResource[Any]):
@@ -73,7 +76,13 @@ def mlflow_run(experiment: str) -> dg.ResourceDefinition:
             "env": {},
             "extra_tags": {},
         }
-        yield from mlflow_tracking.resource_fn(context.replace_config(config))  # type: ignore[misc, call-arg]
+        before = os.environ.get(TRACKING_URI)
+        try:
+            yield from mlflow_tracking.resource_fn(context.replace_config(config))  # type: ignore[misc, call-arg]
+        finally:  # MLflow writes the address into the environment, where another project would find it.
+            os.environ.pop(TRACKING_URI, None)
+            if before is not None:
+                os.environ[TRACKING_URI] = before
 
     return mlflow
 

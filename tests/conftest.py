@@ -12,20 +12,6 @@ from mosaic_resources.delta.writers import DeltaRsWriter
 from mosaic_resources.engine.sail import SailEngine
 from mosaic_resources.engine.session import SessionHolder
 
-LONGEST = ("stories", "test_sensor_daemon.py", "test_wheel.py")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps a file's tests, and all that share the story, in one worker; what takes longest begins first."""
-
-    def group(item: pytest.Item) -> str:
-        together = item.path.parent.name == "stories" and item.path.name != "test_wheel.py"
-        return "stories" if together else item.path.name
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=lambda item: LONGEST.index(group(item)) if group(item) in LONGEST else len(LONGEST))
-
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionHolder]:

@@ -1,5 +1,6 @@
 """All versions side by side, as the job that a user declares; tracked by dagster-mlflow on SQLite."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -109,6 +110,7 @@ def test_job_tracks_the_comparison_in_one_finished_mlflow_run(project: tuple[dg.
     register(seams.registry, state, "late_reference", (0.0, 0.1), JULY)
     result = definitions.resolve_job_def("compare_late").execute_in_process(instance=dg.DagsterInstance.ephemeral())
     assert result.success
+    assert "MLFLOW_TRACKING_URI" not in os.environ  # MLflow sets it; another project would find it
     client = seams.registry.client
     (run,) = client.search_runs([client.get_experiment_by_name("compare_late").experiment_id])
     assert run.info.status == "FINISHED"
