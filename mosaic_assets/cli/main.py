@@ -10,6 +10,7 @@ from mosaic_assets.cli.serve import serve
 from mosaic_assets.cli.status import status
 from mosaic_assets.cli.trace import trace
 from mosaic_assets.cli.up import up
+from mosaic_assets.cli.upkeep import upkeep
 from mosaic_assets.cli.validate import validate
 
 __all__ = ["app"]
@@ -21,5 +22,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-for verb in (init, validate, materialize, serve, up, status, trace, demo, doctor):
+for verb in (init, validate, materialize, serve, up, status, trace, upkeep, demo, doctor):
     app.command()(verb)

@@ -13,6 +13,8 @@ from mosaic_assets.asset_fields import AssetFields
 from mosaic_assets.lineage.record import StepIdentity
 from mosaic_assets.lineage.step import step
 from mosaic_assets.work import CheckOutcome, Link, Made, Markdown, Work, table_use
+from mosaic_resources.delta.changes import commits
+from mosaic_resources.delta.lake import Lake
 from mosaic_resources.delta.schema import schema_rows
 from mosaic_resources.errors import extras_named
 from mosaic_resources.seams import Seams
@@ -21,6 +23,7 @@ from mosaic_resources.settings.clock import now_utc
 __all__ = ["asset_step", "materialize_result", "station"]
 
 PREVIEW_ROWS = 5
+NUM_COMMITS = 10
 
 
 def station(
@@ -158,6 +161,7 @@ def materialize_result(made: Made, seams: Seams) -> dg.MaterializeResult[Any]:
             "dagster/table_name": made.table,
             "dagster/uri": seams.lake.uri(made.table),
             "delta_version": made.version,
+            "commits": _commits(seams.lake, made.table),
         }
     elif made.address is not None:
         metadata["dagster/uri"] = made.address
@@ -180,6 +184,16 @@ def materialize_result(made: Made, seams: Seams) -> dg.MaterializeResult[Any]:
         check_results=[_check_result(check) for check in made.checks],
         data_version=dg.DataVersion(str(made.version)) if made.version is not None else None,
     )
+
+
+def _commits(lake: Lake, table: str) -> dg.TableMetadataValue:
+    """Returns the table's newest commits: what was done, by which run and code."""
+    shown: list[dict[str, str | int | float | bool | None]] = [
+        {"version": one.version, "at": one.at_utc.isoformat(timespec="seconds"), "operation": one.operation,
+         "run": one.run_id, "asset": one.asset, "partition": one.partition, "code_version": one.code_version}
+        for one in commits(lake, table, NUM_COMMITS)
+    ]  # fmt: skip
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in shown])
 
 
 def _shown(value: Any) -> Any:
