@@ -6,6 +6,7 @@ from mosaic_assets.cli.demo import demo
 from mosaic_assets.cli.doctor import doctor
 from mosaic_assets.cli.init import init
 from mosaic_assets.cli.materialize import materialize
+from mosaic_assets.cli.quarantine import quarantine
 from mosaic_assets.cli.serve import serve
 from mosaic_assets.cli.status import status
 from mosaic_assets.cli.trace import trace
@@ -24,3 +25,4 @@ app = typer.Typer(
 )
 for verb in (init, validate, materialize, serve, up, status, trace, upkeep, demo, doctor):
     app.command()(verb)
+app.add_typer(quarantine)
