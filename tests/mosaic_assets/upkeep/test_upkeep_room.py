@@ -12,10 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from mosaic_assets.cli.main import app
-from mosaic_assets.datasets.build import DatasetPlan, build_rows, finish, rebuild
+from mosaic_assets.datasets.build import DatasetPlan, build_rows, finish, rebuild, usable_rows
 from mosaic_assets.datasets.fake import fake_manifest
 from mosaic_assets.datasets.row_hash import row_hash
-from mosaic_assets.datasets.splits import TimeSplit
+from mosaic_assets.datasets.splits import Splitting
+from mosaic_assets.datasets.time_splits import TimeSplit
 from mosaic_assets.features.definition import service_definition
 from mosaic_assets.features.views import Entity, FeatureRef, FeatureService, FeatureView, Field
 from mosaic_assets.upkeep.component import TableUpkeepComponent
@@ -92,18 +93,21 @@ def files(lake, table):
 
 def test_every_pinned_dataset_rebuilds_to_its_hash_after_upkeep_and_what_nothing_pins_is_gone(engine, seams, tmp_path):
     lake, manifests, folder = seams.lake, [], seams.settings.state / "manifests"
-    bounds = TimeSplit().bounds(CUTOFF)
+    splitting = Splitting(bounds=TimeSplit(1).bounds(CUTOFF))
     for factor in range(1, 6):
         for part in range(3):  # several files a version, so that there is something to compact
             rows = view_rows(factor).slice(part * 6, 6)
             view_version = lake.write("features/v", rows, Commit("v"), mode="append" if part else "overwrite")
         label_version = lake.write("tables/labels", labels(80 - 2 * factor), Commit("l"))
-        made = build_rows(PLAN, lake.read("tables/labels"), lambda view: lake.read(view.source), CUTOFF, bounds)
+        usable = usable_rows(PLAN, lake.read("tables/labels"), CUTOFF, splitting)
+        pinned = splitting.pinned(usable, CUTOFF, "asked_at")
+        made = build_rows(PLAN, usable, lambda view: lake.read(view.source), pinned)
         draft = fake_manifest(
             "d", tables={"tables/labels": label_version, "features/v": view_version},
             query="select * from tables.labels", service=service_definition(SERVICE), entity_key=("id",),
             timestamp_field="asked_at", label="late", label_known_field="label_known_ts", request=("k",),
-            cutoff_utc=CUTOFF.isoformat(), split=tuple(bound.isoformat() for bound in bounds),
+            cutoff_utc=CUTOFF.isoformat(), split=tuple(bound.isoformat() for bound in pinned.bounds),
+            splitting=pinned.to_dict(),
         )  # fmt: skip
         manifests.append(finish(draft, made, ["id"]))
         file = manifests[-1].save(folder)
@@ -121,8 +125,8 @@ def test_every_pinned_dataset_rebuilds_to_its_hash_after_upkeep_and_what_nothing
     assert reports[0].rewritten
     after = files(lake, "features/v")
     assert len(before - after) == 9  # three files each of the first, the third and the fourth
-    for pinned in (manifests[1], manifests[4]):
-        assert row_hash(rebuild(pinned, engine.session(), lake), ["id"]) == pinned.row_hash
+    for living in (manifests[1], manifests[4]):
+        assert row_hash(rebuild(living, engine.session(), lake), ["id"]) == living.row_hash
     for freed in (manifests[0], manifests[2], manifests[3]):
         with pytest.raises(FileNotFoundError):
             lake.read("features/v", freed.tables["features/v"])
