@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,6 +23,7 @@ from mosaic_assets.tables.expectations import (
     rules_of,
     sift,
 )
+from mosaic_assets.tables.frame_columns import declared_columns
 from mosaic_assets.tables.ingest import ChangedFiles, ingest
 from mosaic_assets.tables.ledger import Ledger
 from mosaic_assets.tables.publish import publish
@@ -197,6 +199,11 @@ class TransformFields(AssetFields):
         )
 
     @property
+    def limit(self) -> list[float]:
+        """The limit of the quarantine for the code's hash; left out where there is none."""
+        return [] if self.max_quarantined_share is None else [self.max_quarantined_share]
+
+    @property
     def partition_metadata(self) -> dict[str, str]:
         """What the definition says of the partitions, for commands that read the definitions."""
         return {PARTITION_BY: self.partition_by} if self.partition_by else {}
@@ -242,7 +249,7 @@ class SqlTableComponent(TransformFields, dg.Component, dg.Resolvable):
             station_name="tables",
             kinds=("delta", "sql"),
             deps=inputs,
-            code=code_hash("sql", query, self.expectations, self.partition_by),
+            code=code_hash("sql", query, self.expectations, self.partition_by, *self.limit),
             run=lambda work: self.execute(work, query, inputs),
             check_specs=self.check_specs(place),
             metadata={"query": dg.MetadataValue.md(f"```sql\n{query}\n```"), **self.partition_metadata},
@@ -265,30 +272,39 @@ class PySparkTableComponent(TransformFields, dg.Component, dg.Resolvable):
     inputs: Sequence[str] = Field(
         description="Tables that the function is given, by key.", examples=[["tables/flights"]]
     )
+    column_lineage: Mapping[str, Sequence[str]] = Field(
+        {},
+        description="Output column → input columns, where a function of Python hides them.",
+        examples=[{"delay_before": ["tables/flights.delay_minutes", "tables/flights.aircraft"]}],
+    )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset, whose upstreams are the inputs."""
         place = where(context, "python")
         file = Path(context.path) / self.python
         text = read_text(file, place)
+        declared = declared_columns(self.column_lineage, self.inputs, where(context, "column_lineage"))
         asset = station(
             self,
             key=self.key,
             station_name="tables",
             kinds=("delta", "pyspark"),
             deps=self.inputs,
-            code=code_hash("pyspark", text, self.expectations, self.partition_by),
-            run=lambda work: self.execute(work, file),
+            code=code_hash("pyspark", text, self.expectations, self.partition_by, *self.limit),
+            run=lambda work: self.execute(work, file, declared),
             check_specs=self.check_specs(place),
             metadata=self.partition_metadata,
         )
         return dg.Definitions(assets=[asset])
 
-    def execute(self, work: Work, file: Path) -> Made:
+    def execute(self, work: Work, file: Path, declared: Columns) -> Made:
         """Runs the function over the newest versions of its tables and publishes the good rows."""
+        from mosaic_assets.tables.frame_columns import frame_columns
         from mosaic_assets.tables.transforms import run_python
 
         versions = pin(work, self.inputs)
         with engine_errors(work.seams.settings.engine, work.asset):
             frame = run_python(work.seams.engine.session(), work.seams.lake, file, versions, work.window)
-        return self.publish_frame(work, frame, work.asset, None)
+            columns = frame_columns(frame, work.seams.lake, versions, declared, work.asset)
+        made = self.publish_frame(work, frame, work.asset, columns.known)
+        return replace(made, metadata={**made.metadata, "column_lineage_unknown": columns.note})
