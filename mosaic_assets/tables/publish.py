@@ -108,7 +108,7 @@ def _write(
     how: dict[str, Any] = {"predicate": _predicate(partition_by, keys), "partition_by": by, "evolve": True}
     held = any(rule.action == "expect_or_quarantine" for rule in rules)
     lost = [name for name in SOURCE_COLUMNS if name not in sifted.quarantine.column_names]
-    with table_lock(lake, table):  # No row is released into a table that is just written.
+    with table_lock(lake, table, "rows"):  # No row is released into a table that is just written.
         if held:
             name, rows = quarantine_name(table), _with_source(sifted.quarantine)
             held_at = lake.write(name, rows, work.commit(name), **how)

@@ -116,7 +116,7 @@ def release(
     Raises:
         UserError: The table has no quarantine, or the condition or a rule is no SQL over its rows.
     """
-    with table_lock(lake, table):
+    with table_lock(lake, table, "rows"):
         before = _complete(lake, table, commit)
         rows = quarantined(lake, table)
         if partition is not None and partition_by is None:
