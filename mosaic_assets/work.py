@@ -14,9 +14,10 @@ from mosaic_assets.lineage.record import DatasetUse
 from mosaic_assets.lineage.step import Step
 from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.schema import schema_rows
+from mosaic_resources.errors import UserError
 from mosaic_resources.seams import Seams
 
-__all__ = ["COMPARISON", "CheckOutcome", "Link", "Made", "Markdown", "Work", "code_hash", "table_use"]
+__all__ = ["COMPARISON", "BlockedError", "CheckOutcome", "Link", "Made", "Markdown", "Work", "code_hash", "table_use"]
 
 
 # Name of the metadata (and version tag) whose line `mosaic materialize` prints.
@@ -25,13 +26,32 @@ COMPARISON = "comparison"
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """The verdict of one check. ``blocking`` checks are errors, the others warnings."""
+    """The verdict of one check on a partition, if any. ``blocking`` checks are errors, the others warnings."""
 
     name: str
     passed: bool
     description: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     blocking: bool = False
+    partition: str | None = None
+
+
+class BlockedError(UserError):
+    """A blocking check failed in some partitions: nothing of them was published, the others were.
+
+    Args:
+        what: What failed, where, for instance.
+        where: The asset.
+        checks: All verdicts of the step.
+        made: What was published; None: nothing.
+        published: Partitions of that.
+    """
+
+    def __init__(
+        self, what: str, where: str, checks: "Sequence[CheckOutcome]", made: "Made | None", published: Sequence[str]
+    ) -> None:
+        super().__init__(what, where, "Mend the rows or the rule, then run these partitions again.")
+        self.checks, self.made, self.published = checks, made, published
 
 
 @dataclass(frozen=True)
@@ -89,6 +109,7 @@ class Work:
         code_version: Hash of what is declared.
         now_utc: The step's time.
         log: Dagster's log.
+        partition_windows: Partition → start and end (UTC), where partitions are times.
     """
 
     seams: Seams
@@ -100,6 +121,7 @@ class Work:
     code_version: str
     now_utc: datetime
     log: logging.Logger
+    partition_windows: Mapping[str, tuple[datetime, datetime]] = field(default_factory=dict)
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -123,14 +145,33 @@ class Work:
         self, name: str, version: int | None = None, columns: Sequence[str] | None = None, filters: Any = None
     ) -> pa.Table:
         """Returns rows of a table and records the use, with its version."""
-        pinned = self.seams.lake.open(name).version() if version is None else version
+        pinned = self.newest(name) if version is None else version
         self.uses(name, pinned)
         return self.seams.lake.read(name, pinned, columns, filters)
 
+    def newest(self, name: str) -> int:
+        """Returns the newest version of a table.
+
+        Raises:
+            UserError: The table has no rows yet, or a partition that this step reads failed a blocking check.
+        """
+        version = self.seams.lake.version(name)
+        self._check_verdict(name, -1 if version is None else version)
+        return self.seams.lake.open(name).version() if version is None else version
+
     def uses(self, name: str, version: int) -> None:
-        """Records that this step reads ``version`` of table ``name``."""
+        """Records that this step reads ``version`` of table ``name``.
+
+        Raises:
+            UserError: A partition that this step reads failed a blocking check in its newest attempt.
+        """
+        self._check_verdict(name, version)
         lake = self.seams.lake
         self.lineage.reads(table_use(lake.uri(name), name, version, lake.schema(name, version)))
+
+    def _check_verdict(self, name: str, version: int) -> None:
+        # Dagster stops what is downstream in the same run alone; a run of the reader by itself comes here.
+        self.seams.verdicts.check(name, version, self.asset, self.partitions, self.partition_windows)
 
 
 def table_use(

@@ -10,6 +10,7 @@ from mosaic_resources.delta.writers import DeltaRsWriter, DeltaSparkWriter, Writ
 from mosaic_resources.engine.contract import make_engine
 from mosaic_resources.engine.session import SessionHolder, build_session
 from mosaic_resources.settings.settings import Settings, load_settings
+from mosaic_resources.verdicts.store import Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +74,11 @@ class Seams:
         from mosaic_resources.mlflow.client import MlflowRegistry
 
         return MlflowRegistry(self.settings.mlflow_tracking_uri)
+
+    @cached_property
+    def verdicts(self) -> Verdicts:
+        """The partitions that a blocking check refused."""
+        return Verdicts(self.settings.state / "verdicts.db")
 
     @cached_property
     def outbox(self) -> "Outbox":

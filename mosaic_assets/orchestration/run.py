@@ -15,6 +15,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 from mosaic_assets.orchestration.home import dagster_home
 from mosaic_assets.orchestration.ticker import Ticker, listener
+from mosaic_assets.work import BlockedError
 from mosaic_resources.errors import MosaicError, UnknownNameError, UserError
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "load_definitions",
     "materialize",
     "num_steps",
+    "report_rows",
     "step_names",
 ]
 
@@ -126,10 +128,36 @@ def materialize(
     return result
 
 
+def report_rows(
+    instance: dg.DagsterInstance, table: str, version: int, num_rows: int, partitions: Sequence[str]
+) -> None:
+    """Tells Dagster that a table gained rows outside of a run, so that what is downstream follows.
+
+    Args:
+        instance: Where events go.
+        table: Table and asset.
+        version: Its version now.
+        num_rows: Rows that it gained.
+        partitions: Partitions that gained rows; none: it has no partitions.
+    """
+    for partition in partitions or (None,):
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                dg.AssetKey(table.split("/")),
+                partition=partition,
+                tags={"dagster/data_version": str(version)},
+                metadata={"rows_released": num_rows, "delta_version": version},
+            )
+        )
+
+
 def _first_failure(
     result: dg.ExecuteInProcessResult, failures: Mapping[str, BaseException], run_id: str
 ) -> MosaicError:
     """Returns the blocking check that failed, else what the first failed step raised."""
+    blocked = next((error for error in failures.values() if isinstance(error, BlockedError)), None)
+    if blocked is not None:
+        return blocked  # It says which rows of which partition.
     for check in result.get_asset_check_evaluations():
         if check.blocking and not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
             key = check.asset_key.to_user_string()

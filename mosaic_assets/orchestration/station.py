@@ -12,7 +12,10 @@ import pyarrow as pa
 from mosaic_assets.asset_fields import AssetFields
 from mosaic_assets.lineage.record import StepIdentity
 from mosaic_assets.lineage.step import step
-from mosaic_assets.work import CheckOutcome, Link, Made, Markdown, Work, table_use
+from mosaic_assets.orchestration.check_events import check_events, log_partial
+from mosaic_assets.work import BlockedError, Link, Made, Markdown, Work, table_use
+from mosaic_resources.delta.changes import commits
+from mosaic_resources.delta.lake import Lake
 from mosaic_resources.delta.schema import schema_rows
 from mosaic_resources.errors import extras_named
 from mosaic_resources.seams import Seams
@@ -21,6 +24,7 @@ from mosaic_resources.settings.clock import now_utc
 __all__ = ["asset_step", "materialize_result", "station"]
 
 PREVIEW_ROWS = 5
+NUM_COMMITS = 10
 
 
 def station(
@@ -67,11 +71,17 @@ def station(
         check_specs=list(check_specs),
         required_resource_keys={"mosaic"},
     )
-    def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        with asset_step(context, code_version) as work:
-            made = _completed(run(work), work.seams)
-            _record_output(work, made)
-        return materialize_result(made, work.seams)
+    def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        try:
+            with asset_step(context, code_version) as work:
+                made = _completed(run(work), work.seams)
+                _record_output(work, made)
+        except BlockedError as exc:
+            result = materialize_result(exc.made, context.resources.mosaic.seams) if exc.made else None
+            log_partial(context, exc.checks, result, exc.published)
+            raise
+        yield materialize_result(made, work.seams)
+        yield from check_events(context, made.checks)
 
     return body
 
@@ -109,8 +119,9 @@ def asset_step(context: dg.AssetExecutionContext, code_version: str = "") -> Ite
     with step(identity, seams.outbox, clock=lambda: datetime.now(UTC)) as record, extras_named():
         record.engine(*seams.engine_name)
         yield Work(
-            seams, record, identity.asset_key, context.run.run_id, partitions, window, code_version, now, context.log
-        )
+            seams, record, identity.asset_key, context.run.run_id, partitions, window, code_version, now, context.log,
+            _windows(context, partitions),
+        )  # fmt: skip
 
 
 def _window(context: dg.AssetExecutionContext, partitions: Sequence[str]) -> tuple[datetime, datetime] | None:
@@ -118,6 +129,14 @@ def _window(context: dg.AssetExecutionContext, partitions: Sequence[str]) -> tup
         return None
     window = context.partition_time_window
     return window.start.astimezone(UTC), window.end.astimezone(UTC)
+
+
+def _windows(context: dg.AssetExecutionContext, partitions: Sequence[str]) -> dict[str, tuple[datetime, datetime]]:
+    definition = context.assets_def.partitions_def
+    if not isinstance(definition, dg.TimeWindowPartitionsDefinition):
+        return {}
+    windows = {key: definition.time_window_for_partition_key(key) for key in partitions}
+    return {key: (window.start.astimezone(UTC), window.end.astimezone(UTC)) for key, window in windows.items()}
 
 
 def _completed(made: Made, seams: Seams) -> Made:
@@ -147,7 +166,7 @@ def _record_output(work: Work, made: Made) -> None:
     }
     work.lineage.wrote(table_use(uri, made.table, version, made.schema, made.num_rows), columns=columns)
     for check in made.checks:
-        work.lineage.checked(check.name, check.passed)
+        work.lineage.checked(check.name, check.passed, blocking=check.blocking)
 
 
 def materialize_result(made: Made, seams: Seams) -> dg.MaterializeResult[Any]:
@@ -158,6 +177,7 @@ def materialize_result(made: Made, seams: Seams) -> dg.MaterializeResult[Any]:
             "dagster/table_name": made.table,
             "dagster/uri": seams.lake.uri(made.table),
             "delta_version": made.version,
+            "commits": _commits(seams.lake, made.table),
         }
     elif made.address is not None:
         metadata["dagster/uri"] = made.address
@@ -177,23 +197,24 @@ def materialize_result(made: Made, seams: Seams) -> dg.MaterializeResult[Any]:
         metadata["preview"] = dg.MetadataValue.md(_markdown(made.preview.slice(0, PREVIEW_ROWS)))
     return dg.MaterializeResult(
         metadata={name: _shown(value) for name, value in metadata.items() if value is not None},
-        check_results=[_check_result(check) for check in made.checks],
         data_version=dg.DataVersion(str(made.version)) if made.version is not None else None,
     )
+
+
+def _commits(lake: Lake, table: str) -> dg.TableMetadataValue:
+    """Returns the table's newest commits: what was done, by which run and code."""
+    shown: list[dict[str, str | int | float | bool | None]] = [
+        {"version": one.version, "at": one.at_utc.isoformat(timespec="seconds"), "operation": one.operation,
+         "run": one.run_id, "asset": one.asset, "partition": one.partition, "code_version": one.code_version}
+        for one in commits(lake, table, NUM_COMMITS)
+    ]  # fmt: skip
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in shown])
 
 
 def _shown(value: Any) -> Any:
     if isinstance(value, Markdown):
         return dg.MetadataValue.md(value.text)
     return dg.MetadataValue.url(value.url) if isinstance(value, Link) else value
-
-
-def _check_result(check: CheckOutcome) -> dg.AssetCheckResult:
-    severity = dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN
-    return dg.AssetCheckResult(
-        passed=check.passed, check_name=check.name, severity=severity,
-        description=check.description or None, metadata=dict(check.metadata),
-    )  # fmt: skip
 
 
 def _markdown(rows: pa.Table) -> str:

@@ -1,6 +1,8 @@
 """The Dagster face of tables: from landed files, from SQL, from PySpark."""
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,7 +13,17 @@ from mosaic_assets.asset_fields import AssetFields
 from mosaic_assets.catalogue import where
 from mosaic_assets.orchestration.station import station
 from mosaic_assets.tables.evolution import Evolution, columns_of, kept_columns
-from mosaic_assets.tables.expectations import Rule, mark, rules_of, sift
+from mosaic_assets.tables.expectations import (
+    ACTION,
+    CONDITION,
+    PARTITION_BY,
+    QUARANTINED_SHARE,
+    Rule,
+    mark,
+    rules_of,
+    sift,
+)
+from mosaic_assets.tables.frame_columns import declared_columns
 from mosaic_assets.tables.ingest import ChangedFiles, ingest
 from mosaic_assets.tables.ledger import Ledger
 from mosaic_assets.tables.publish import publish
@@ -158,6 +170,13 @@ class TransformFields(AssetFields):
         description="expect, expect_or_drop, expect_or_quarantine, expect_or_fail → rule name → SQL.",
         examples=[{"expect_or_quarantine": {"has_an_aircraft": "aircraft is not null"}}],
     )
+    max_quarantined_share: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of a partition's rows that may be held back; more blocks the partition.",
+        examples=[0.05],
+    )
 
     def rules(self, place: str) -> list[Rule]:
         """Returns the declared expectations."""
@@ -170,16 +189,49 @@ class TransformFields(AssetFields):
         rules = self.rules(place)
         with engine_errors(work.seams.settings.engine, work.asset):
             marked = mark(frame, rules).toArrow()
+        limit = self.max_quarantined_share
+        sifted = sift(
+            marked, rules, work.asset, partition_by=self.partition_by, partitions=work.partitions,
+            max_quarantined_share=limit,
+        )  # fmt: skip
         return publish(
-            work, self.key, sift(marked, rules, work.asset), rules, partition_by=self.partition_by, columns=columns
+            work, self.key, sifted, rules, partition_by=self.partition_by, columns=columns, max_quarantined_share=limit
         )
 
+    @property
+    def limit(self) -> list[float]:
+        """The limit of the quarantine for the code's hash; left out where there is none."""
+        return [] if self.max_quarantined_share is None else [self.max_quarantined_share]
 
-def _check_specs(key: str, rules: Sequence[Rule]) -> list[dg.AssetCheckSpec]:
-    asset = dg.AssetKey(key.split("/"))
-    return [
-        dg.AssetCheckSpec(rule.name, asset=asset, description=f"{rule.condition} ({rule.action})") for rule in rules
-    ]
+    @property
+    def partition_metadata(self) -> dict[str, str]:
+        """What the definition says of the partitions, for commands that read the definitions."""
+        return {PARTITION_BY: self.partition_by} if self.partition_by else {}
+
+    def check_specs(self, place: str) -> list[dg.AssetCheckSpec]:
+        """Returns a check for each rule, with the asset's partitions: one verdict on all would release bad ones."""
+        asset = dg.AssetKey(self.key.split("/"))
+        told = [
+            (rule.name, rule.action == "expect_or_fail", f"{rule.condition} ({rule.action})",
+             {CONDITION: rule.condition, ACTION: rule.action})
+            for rule in self.rules(place)
+        ]  # fmt: skip
+        if self.max_quarantined_share is not None:
+            limit = f"At most {self.max_quarantined_share:.2%} of the rows are held back."
+            told.append((QUARANTINED_SHARE, True, limit, {}))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.PreviewWarning)  # Checks by partition are Dagster's newest.
+            return [
+                dg.AssetCheckSpec(
+                    name,
+                    asset=asset,
+                    description=text,
+                    blocking=blocking,
+                    metadata=rule,
+                    partitions_def=self.partitions_def,
+                )
+                for name, blocking, text, rule in told
+            ]
 
 
 class SqlTableComponent(TransformFields, dg.Component, dg.Resolvable):
@@ -190,7 +242,6 @@ class SqlTableComponent(TransformFields, dg.Component, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset, whose upstreams are the tables that the query names."""
         place, query = where(context, "sql"), read_text(Path(context.path) / self.sql, where(context, "sql"))
-        rules = self.rules(place)
         inputs = tables_in(query)
         asset = station(
             self,
@@ -198,10 +249,10 @@ class SqlTableComponent(TransformFields, dg.Component, dg.Resolvable):
             station_name="tables",
             kinds=("delta", "sql"),
             deps=inputs,
-            code=code_hash("sql", query, self.expectations, self.partition_by),
+            code=code_hash("sql", query, self.expectations, self.partition_by, *self.limit),
             run=lambda work: self.execute(work, query, inputs),
-            check_specs=_check_specs(self.key, rules),
-            metadata={"query": dg.MetadataValue.md(f"```sql\n{query}\n```")},
+            check_specs=self.check_specs(place),
+            metadata={"query": dg.MetadataValue.md(f"```sql\n{query}\n```"), **self.partition_metadata},
         )
         return dg.Definitions(assets=[asset])
 
@@ -221,29 +272,39 @@ class PySparkTableComponent(TransformFields, dg.Component, dg.Resolvable):
     inputs: Sequence[str] = Field(
         description="Tables that the function is given, by key.", examples=[["tables/flights"]]
     )
+    column_lineage: Mapping[str, Sequence[str]] = Field(
+        {},
+        description="Output column → input columns, where a function of Python hides them.",
+        examples=[{"delay_before": ["tables/flights.delay_minutes", "tables/flights.aircraft"]}],
+    )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset, whose upstreams are the inputs."""
         place = where(context, "python")
         file = Path(context.path) / self.python
         text = read_text(file, place)
+        declared = declared_columns(self.column_lineage, self.inputs, where(context, "column_lineage"))
         asset = station(
             self,
             key=self.key,
             station_name="tables",
             kinds=("delta", "pyspark"),
             deps=self.inputs,
-            code=code_hash("pyspark", text, self.expectations, self.partition_by),
-            run=lambda work: self.execute(work, file),
-            check_specs=_check_specs(self.key, self.rules(place)),
+            code=code_hash("pyspark", text, self.expectations, self.partition_by, *self.limit),
+            run=lambda work: self.execute(work, file, declared),
+            check_specs=self.check_specs(place),
+            metadata=self.partition_metadata,
         )
         return dg.Definitions(assets=[asset])
 
-    def execute(self, work: Work, file: Path) -> Made:
+    def execute(self, work: Work, file: Path, declared: Columns) -> Made:
         """Runs the function over the newest versions of its tables and publishes the good rows."""
+        from mosaic_assets.tables.frame_columns import frame_columns
         from mosaic_assets.tables.transforms import run_python
 
         versions = pin(work, self.inputs)
         with engine_errors(work.seams.settings.engine, work.asset):
             frame = run_python(work.seams.engine.session(), work.seams.lake, file, versions, work.window)
-        return self.publish_frame(work, frame, work.asset, None)
+            columns = frame_columns(frame, work.seams.lake, versions, declared, work.asset)
+        made = self.publish_frame(work, frame, work.asset, columns.known)
+        return replace(made, metadata={**made.metadata, "column_lineage_unknown": columns.note})

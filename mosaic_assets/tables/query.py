@@ -27,7 +27,7 @@ def tables_in(query: str) -> list[str]:
 
 def pin(work: Work, tables: Sequence[str]) -> dict[str, int]:
     """Returns the newest version of each table, and records that this step reads it."""
-    versions = {name: work.seams.lake.open(name).version() for name in tables}
+    versions = {name: work.newest(name) for name in tables}
     for name, version in versions.items():
         work.uses(name, version)
     return versions

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import filelock
 import pyarrow as pa
@@ -56,16 +56,21 @@ def until_committed(lake: Lake, name: str, attempt: Callable[[DeltaTable], Resul
 
 
 @contextmanager
-def table_lock(lake: Lake, name: str) -> Iterator[None]:
-    """Holds the table's upkeep lock across processes of this machine.
+def table_lock(lake: Lake, name: str, over: Literal["files", "rows"] = "files") -> Iterator[None]:
+    """Holds a lock of the table across processes of this machine.
 
     A vacuum must not remove what a restore brings back; and of two rewrites at once the storage layer lets both
     commit, so that every row is there twice.
+
+    Args:
+        lake: The lake.
+        name: Table.
+        over: ``files`` for upkeep; ``rows`` for what writes a table and its quarantine, which no upkeep must hold up.
     """
     if "://" in lake.root:
         yield  # Rewrites are checked afterwards.
         return
     folder = Path(lake.root) / "_locks"
     folder.mkdir(exist_ok=True)
-    with filelock.FileLock(folder / f"{name.replace('/', '.')}.lock"):
+    with filelock.FileLock(folder / f"{name.replace('/', '.')}.{over}.lock"):
         yield

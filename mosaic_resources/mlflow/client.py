@@ -177,6 +177,16 @@ class MlflowRegistry:
             )
         return _model_version(found) if found else None
 
+    def models(self) -> list[str]:
+        """Returns the names of all registered models."""
+        with self._answers():
+            found = self.client.search_registered_models()
+            names = [model.name for model in found]
+            while found.token:
+                found = self.client.search_registered_models(page_token=found.token)
+                names += [model.name for model in found]
+        return sorted(names)
+
     def versions(self, name: str) -> list[ModelVersion]:
         """Returns all versions of a model, oldest first."""
         quoted = name.replace("'", "''")

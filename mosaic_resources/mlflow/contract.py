@@ -143,6 +143,14 @@ class Registry(Tracker, Protocol):
         """Returns the version that an alias or a version number names; None where there is none."""
         ...
 
+    def models(self) -> list[str]:
+        """Returns the names of all registered models.
+
+        Raises:
+            DependencyError: The registry does not answer.
+        """
+        ...
+
     def versions(self, name: str) -> list[ModelVersion]:
         """Returns all versions of a model, oldest first; none for an unknown model."""
         ...

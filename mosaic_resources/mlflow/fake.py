@@ -83,6 +83,10 @@ class FakeRegistry:
                 return model
         return None
 
+    def models(self) -> list[str]:
+        """Returns the names of all models."""
+        return sorted(self._versions)
+
     def versions(self, name: str) -> list[ModelVersion]:
         """Returns all versions, oldest first."""
         return list(self._versions.get(name, []))

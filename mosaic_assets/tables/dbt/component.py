@@ -11,6 +11,7 @@ from mosaic_assets.orchestration.station import station
 from mosaic_assets.tables.dbt.project import DbtModel, load_manifest, models_of, prepare
 from mosaic_assets.tables.query import Columns, pin
 from mosaic_assets.work import CheckOutcome, Made, Work, code_hash
+from mosaic_resources.delta.upkeep import table_lock
 from mosaic_resources.settings.settings import load_settings
 
 __all__ = ["DbtTablesComponent"]
@@ -50,10 +51,11 @@ class DbtTablesComponent(AssetFields, dg.Component, dg.Resolvable):
         lake, engine = work.seams.lake, work.seams.engine
         pin(work, model.deps)
         remote = engine.engine.spark_config().get("spark.remote")
-        results = {
-            result.unique_id: result
-            for result in run_dbt(folder, [model.unique_id.split(".")[-1]], lake.root, remote, engine.session())
-        }
+        with table_lock(lake, model.key):  # Sail commits here, past our writer: no rewrite may run meanwhile.
+            results = {
+                result.unique_id: result
+                for result in run_dbt(folder, [model.unique_id.split(".")[-1]], lake.root, remote, engine.session())
+            }
         made = results[model.unique_id]
         checks = [
             CheckOutcome(

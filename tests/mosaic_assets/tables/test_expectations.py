@@ -14,9 +14,9 @@ EXPECTATIONS = {
 }
 
 
-def sifted(engine, expectations):
+def sifted(engine, expectations, query=ROWS, **how):
     rules = rules_of(expectations, "here")
-    return sift(mark(engine.session().sql(ROWS), rules).toArrow(), rules, "my/table")
+    return sift(mark(engine.session().sql(query), rules).toArrow(), rules, "my/table", **how)
 
 
 def test_each_row_goes_where_its_rules_send_it(engine):
@@ -37,11 +37,36 @@ def test_rows_held_and_dropped_and_good_are_all_rows(engine):
     assert reasons == {1: ["a"], 2: ["b"], 3: ["b"], -1: ["a"], None: ["a"]}
 
 
-def test_a_failing_rule_publishes_nothing_and_shows_an_example(engine):
-    with pytest.raises(
-        UserError, match=r"my/table: Expectation 'positive' \(n > 0\) fails for 2 of 5 rows, for instance"
-    ):
-        sifted(engine, {"expect_or_fail": {"positive": "n > 0"}})
+def test_a_failing_rule_blocks_and_shows_an_example(engine):
+    result = sifted(engine, {"expect_or_fail": {"positive": "n > 0"}})
+    (found,) = result.found
+    assert (found.blocked_by, found.partition, found.num_rows) == ("positive", None, 5)
+    assert found.reason.startswith("Expectation 'positive' (n > 0) fails for 2 of 5 rows, for instance {'n': -1")
+    assert (result.good.num_rows, result.quarantine.num_rows) == (0, 0)
+
+
+def test_each_partition_is_judged_on_its_own(engine):
+    result = sifted(
+        engine, {"expect_or_fail": {"positive": "n > 0"}, "expect_or_quarantine": {"named": "s is not null"}},
+        partition_by="s", partitions=["a", "c", "d", "e"], query=f"select * from ({ROWS}) where s is not null",
+    )  # fmt: skip
+    told = {found.partition: (found.blocked_by, found.num_rows, found.violations["positive"]) for found in result.found}
+    assert told == {"a": (None, 1, 0), "c": (None, 1, 0), "d": ("positive", 1, 1), "e": ("positive", 1, 1)}
+    assert result.good["s"].to_pylist() == ["a", "c"]
+    assert "of partition d, for instance" in result.found[2].reason
+
+
+def test_too_many_rows_for_the_quarantine_block_the_partition(engine):
+    rules = {"expect_or_quarantine": {"named": "s is not null"}}
+    assert sifted(engine, rules, max_quarantined_share=0.2).found[0].blocked_by is None
+    (found,) = sifted(engine, rules, max_quarantined_share=0.19).found
+    assert (found.blocked_by, found.num_held) == ("quarantined_share", 1)
+    assert found.reason == "1 of 5 rows belong into quarantine, more than the limit of 19.00%."
+
+
+def test_a_row_of_another_partition_is_refused(engine):
+    with pytest.raises(UserError, match="made rows of partition 'c', which this run does not make"):
+        sifted(engine, {}, partition_by="s", partitions=["a"], query=f"select * from ({ROWS}) where s in ('a', 'c')")
 
 
 def test_without_rules_every_row_is_good(engine):
@@ -53,6 +78,8 @@ def test_wrong_blocks_are_named():
         rules_of({"expect_or_cry": {"a": "b"}}, "f.yaml:3")
     with pytest.raises(UserError, match="f.yaml:3: Expectation 'a' is declared twice"):
         rules_of({"expect": {"a": "b"}, "expect_or_drop": {"a": "c"}}, "f.yaml:3")
+    with pytest.raises(UserError, match="'quarantined_share' is declared twice"):  # the name of the limit's check
+        rules_of({"expect": {"quarantined_share": "b"}}, "f.yaml:3")
 
 
 def test_empty_input_is_empty_everywhere(engine):

@@ -13,6 +13,7 @@ from mosaic_resources.delta.changes import changes, commits
 from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.history import read_history
 from mosaic_resources.delta.rewrite import check_rewrite, optimize
+from mosaic_resources.delta.upkeep import until_committed
 from mosaic_resources.delta.vacuum import plan_vacuum, vacuum
 from mosaic_resources.delta.versions import clone, restore
 from mosaic_resources.errors import DependencyError, InternalError, UnknownNameError, UserError
@@ -226,6 +227,18 @@ def test_two_rewrites_at_once_are_noticed_and_taken_back(lake, table):
     lake.write(table, rows(41), Commit("app"), mode="append")
     with pytest.raises(InternalError, match="Rows are doubled since version 10.*Restore version 9"):
         check_rewrite(lake, table, late)
+
+
+def test_upkeep_that_others_always_forestall_is_given_up(lake, table, monkeypatch):
+    monkeypatch.setattr("mosaic_resources.delta.upkeep.MAX_ATTEMPTS", 2)
+
+    def attempt(handle):
+        lake.write(table, rows(*range(40)), Commit("other"))  # Another writer replaces every file first.
+        handle.delete("k = 1")
+
+    with pytest.raises(DependencyError, match="t: Other writers committed first at every attempt"):
+        until_committed(lake, table, attempt)
+    assert keys(lake) == list(range(40))
 
 
 def test_commits_of_another_tool_are_shown_without_names(lake, table):

@@ -93,6 +93,12 @@ def test_half_a_download_is_fetched_again(registry: Registry, name: str, model: 
     assert read_model_folder(registry.download(version, tmp_path / "half")).identity.version == "1"
 
 
+def test_models_are_named(registry: Registry, name: str, model: Path) -> None:
+    assert name not in registry.models()
+    registry.register(name, model, registry.start_run(REQUEST))
+    assert name in registry.models()
+
+
 def test_alias_moves_only_from_where_it_was_seen(registry: Registry, name: str, model: Path) -> None:
     registered(registry, name, model, 3)
     registry.set_alias(name, "champion", "1", None)

@@ -1,0 +1,1 @@
+"""Verdicts on partitions: what a blocking check refused, kept for those who would read."""
