@@ -69,11 +69,19 @@ def station(
     )
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
         with asset_step(context, code_version) as work:
-            made = _completed(run(work), work.seams)
+            made = _completed(_run(work, fields, run), work.seams)
             _record_output(work, made)
         return materialize_result(made, work.seams)
 
     return body
+
+
+def _run(work: Work, fields: AssetFields, run: Callable[[Work], Made]) -> Made:
+    if not getattr(fields, "exploration", False):
+        return run(work)
+    from mosaic_assets.exploration.step import explored
+
+    return explored(work, run, getattr(fields, "label", None), getattr(fields, "timestamp_field", None))
 
 
 @contextmanager
