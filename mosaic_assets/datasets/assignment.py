@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mosaic_assets.datasets.key_hash import BUCKETS, buckets
+from mosaic_assets.key_hash import BUCKETS, buckets
 
 __all__ = ["first_by_hash", "grouped_parts", "random_parts", "stratified_parts"]
 

@@ -9,7 +9,7 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import Field
 
-from mosaic_assets.asset_fields import AssetFields
+from mosaic_assets.asset_fields import ExploredFields
 from mosaic_assets.catalogue import where
 from mosaic_assets.datasets.build import DatasetPlan, build_rows, finish, usable_rows
 from mosaic_assets.datasets.declarations import sample_of, splitting_of
@@ -95,7 +95,7 @@ class LeakageFields(dg.Model, dg.Resolvable):
         )  # fmt: skip
 
 
-class DatasetComponent(AssetFields, dg.Component, dg.Resolvable):
+class DatasetComponent(ExploredFields, dg.Component, dg.Resolvable):
     """Labels joined with features as they were known at each row's time, pinned by a manifest."""
 
     name: str = Field(description="Name of the dataset.", examples=["flight_delays"])

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mosaic_assets.datasets.key_hash import xxhash64
 from mosaic_assets.features.historical import known_times, microseconds
 from mosaic_assets.features.views import FeatureService, FeatureView, column_name
+from mosaic_assets.key_hash import xxhash64
 
 __all__ = ["early_labels", "from_the_outcome", "later_times", "unknown_values"]
 

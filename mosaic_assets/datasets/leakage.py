@@ -9,8 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from mosaic_assets.datasets.build import DatasetPlan
-from mosaic_assets.datasets.feature_strength import feature_strengths
-from mosaic_assets.datasets.key_hash import key_hash
 from mosaic_assets.datasets.late_knowledge import (
     Lineage,
     early_labels,
@@ -21,7 +19,9 @@ from mosaic_assets.datasets.late_knowledge import (
 from mosaic_assets.datasets.serving_skew import batch_dependent, not_online, request_distance, wrong_types
 from mosaic_assets.datasets.shared_rows import divided_groups, shared_rows
 from mosaic_assets.datasets.splits import FOLD_COLUMN, SPLIT_COLUMN
+from mosaic_assets.exploration.feature_strength import feature_strengths
 from mosaic_assets.features.views import FeatureView
+from mosaic_assets.key_hash import key_hash
 
 __all__ = ["LEAK_CHECKS", "LeakCase", "LeakOutcome", "LeakRules", "leak_outcomes"]
 

@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mosaic_assets.datasets.build import DatasetPlan
+from mosaic_assets.exploration.distance import distribution_distance
 from mosaic_assets.features.model_columns import model_columns
 from mosaic_assets.features.views import FeatureService, column_name
 from mosaic_resources.bentos.on_demand import OnDemandError, computed_features
@@ -19,8 +19,6 @@ __all__ = ["batch_dependent", "not_online", "request_distance", "wrong_types"]
 
 NUM_ONE_BY_ONE = 16
 RELATIVE = 1e-9  # vectorized transcendental functions differ in the last bits between one row and many
-NUM_BINS = 10
-MAX_CATEGORIES = 50
 
 
 def not_online(service: FeatureService, allow: Collection[str]) -> Iterator[str]:
@@ -84,40 +82,19 @@ def batch_dependent(plan: DatasetPlan, rows: pa.Table, computed: Sequence[str], 
 
 
 def request_distance(training: pa.ChunkedArray, logged: Sequence[Any]) -> float | None:
-    """Returns the total variation distance between a column in training and in logged requests, 0 to 1; None for times.
-
-    Numbers are binned at tenths of the training rows, of texts the most frequent stand alone; missing is a value.
+    """Returns how far a column of logged requests is from training, 0 to 1; None for a time, which always moves on.
 
     Args:
         training: The column's values in training.
         logged: Its values in requests, as JSON gives them.
-
-    Example:
-        >>> request_distance(pa.chunked_array([["a", "b"]]), ["a", "a"])
-        0.5
     """
     if pa.types.is_temporal(training.type):
         return None
     if pa.types.is_string(training.type) or pa.types.is_large_string(training.type):
-        counts = sorted(pc.value_counts(training.drop_null()).to_pylist(), key=lambda one: -one["counts"])
-        known = [one["values"] for one in counts[:MAX_CATEGORIES]]
-        codes = [np.asarray(pc.fill_null(pc.index_in(values, value_set=pa.array(known, pa.string())), len(known)))
-                 + pc.is_null(values).to_numpy(zero_copy_only=False).astype(int)
-                 for values in (training.combine_chunks(), pa.array(map(_text, logged), pa.string()))]  # fmt: skip
-        size = len(known) + 2
-    else:
-        numbers = [np.asarray(pc.cast(training, pa.float64(), safe=False).fill_null(math.nan)),
-                   np.array([math.nan if value is None else float(value) for value in logged])]  # fmt: skip
-        finite = numbers[0][np.isfinite(numbers[0])]
-        edges = np.unique(np.quantile(finite, np.linspace(0, 1, NUM_BINS + 1)[1:-1])) if len(finite) else np.zeros(0)
-        size = len(edges) + 2
-        codes = [np.where(np.isnan(one), size - 1, np.searchsorted(edges, one, side="right")) for one in numbers]
-    left, right = (np.bincount(one, minlength=size) / max(len(one), 1) for one in codes)
-    return float(np.abs(left - right).sum() / 2)
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+        texts = [None if value is None else str(value) for value in logged]
+        return distribution_distance(training, pa.chunked_array([pa.array(texts, training.type)]))
+    numbers = pa.array([None if value is None else float(value) for value in logged], pa.float64())
+    return distribution_distance(pc.cast(training, pa.float64(), safe=False), pa.chunked_array([numbers]))
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mosaic_assets.datasets.key_hash import key_hash, xxhash64
 from mosaic_assets.datasets.splits import SPLIT_COLUMN, SPLITS
+from mosaic_assets.key_hash import key_hash, xxhash64
 
 __all__ = ["divided_groups", "shared_rows", "twins"]
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mosaic_assets.datasets.assignment import first_by_hash, grouped_parts, random_parts, stratified_parts
-from mosaic_assets.datasets.key_hash import key_hash
 from mosaic_assets.datasets.time_splits import bounds_by_share, parts_by_time, time_blocks
 from mosaic_assets.features.historical import microseconds
+from mosaic_assets.key_hash import key_hash
 from mosaic_resources.errors import UnknownNameError, UserError
 
 __all__ = ["FOLD_COLUMN", "SPLITS", "SPLIT_COLUMN", "Sample", "Splitting", "fold_column", "sampled", "split_column"]

@@ -12,7 +12,7 @@ from mosaic_assets.orchestration.run import code_location
 from mosaic_resources.engine.connect import reachable
 from mosaic_resources.errors import missing_extra
 
-__all__ = ["script", "start_code_server", "start_daemon", "start_mlflow", "start_webserver"]
+__all__ = ["script", "start_code_server", "start_daemon", "start_mlflow", "start_pages", "start_webserver"]
 
 EXTRAS = {"dagster-webserver": "ui", "mlflow": "train"}
 
@@ -87,4 +87,15 @@ def start_mlflow(group: Processes, tracking_uri: str, artifacts: Path, port: int
     group.start("mlflow", [*command, "--workers", "1", "--artifacts-destination", str(artifacts)])
     address = f"http://127.0.0.1:{chosen}"
     group.wait_ready("mlflow", http_ready(f"{address}/health"), timeout_seconds=180)
+    return address
+
+
+def start_pages(group: Processes, folder: Path) -> str:
+    """Serves the exploration pages and returns their address; a browser opens no file from a page of the UI."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(folder)]
+    group.start("pages", command)
+    address = f"http://127.0.0.1:{port}"
+    group.wait_ready("pages", http_ready(address))
     return address

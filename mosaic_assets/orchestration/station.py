@@ -74,7 +74,7 @@ def station(
     def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
         try:
             with asset_step(context, code_version) as work:
-                made = _completed(run(work), work.seams)
+                made = _completed(_run(work, fields, run), work.seams)
                 _record_output(work, made)
         except BlockedError as exc:
             result = materialize_result(exc.made, context.resources.mosaic.seams) if exc.made else None
@@ -84,6 +84,14 @@ def station(
         yield from check_events(context, made.checks)
 
     return body
+
+
+def _run(work: Work, fields: AssetFields, run: Callable[[Work], Made]) -> Made:
+    if not getattr(fields, "exploration", False):
+        return run(work)
+    from mosaic_assets.exploration.step import explored
+
+    return explored(work, run, getattr(fields, "label", None), getattr(fields, "timestamp_field", None))
 
 
 @contextmanager

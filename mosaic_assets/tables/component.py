@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import dagster as dg
 from pydantic import Field
 
-from mosaic_assets.asset_fields import AssetFields
+from mosaic_assets.asset_fields import ExploredFields
 from mosaic_assets.catalogue import where
 from mosaic_assets.orchestration.station import station
 from mosaic_assets.tables.evolution import Evolution, columns_of, kept_columns
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["PySparkTableComponent", "SourceTableComponent", "SqlTableComponent"]
 
 
-class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
+class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
     """A raw Delta table of files that land; each run reads only the new ones, each row exactly once."""
 
     scaffolded: ClassVar[Sequence[str]] = ("columns",)
@@ -158,7 +158,7 @@ class SourceTableComponent(AssetFields, dg.Component, dg.Resolvable):
         )
 
 
-class TransformFields(AssetFields):
+class TransformFields(ExploredFields):
     """What tables made by a transform share."""
 
     key: str = Field(description="Asset key and table name.", examples=["tables/flights"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from mosaic_assets.asset_fields import AssetFields
+from mosaic_assets.asset_fields import ExploredFields
 from mosaic_assets.catalogue import project_root
 from mosaic_assets.orchestration.station import station
 from mosaic_assets.tables.dbt.project import DbtModel, load_manifest, models_of, prepare
@@ -17,7 +17,7 @@ from mosaic_resources.settings.settings import load_settings
 __all__ = ["DbtTablesComponent"]
 
 
-class DbtTablesComponent(AssetFields, dg.Component, dg.Resolvable):
+class DbtTablesComponent(ExploredFields, dg.Component, dg.Resolvable):
     """The models of a dbt project; sources join our tables by name, tests become checks."""
 
     scaffolded = ("project",)

@@ -9,12 +9,12 @@ import pytest
 from sklearn import datasets as sklearn_datasets
 
 from mosaic_assets.datasets.build import DatasetPlan
-from mosaic_assets.datasets.feature_strength import feature_strengths, label_codes
 from mosaic_assets.datasets.late_knowledge import from_the_outcome, unknown_values
 from mosaic_assets.datasets.leakage import LEAK_CHECKS, LeakCase, LeakRules, leak_outcomes
 from mosaic_assets.datasets.request_log import newest_requests
 from mosaic_assets.datasets.serving_skew import batch_dependent, request_distance
 from mosaic_assets.datasets.shared_rows import twins
+from mosaic_assets.exploration.feature_strength import feature_strengths, label_codes
 from mosaic_assets.features.historical import get_historical_features
 from mosaic_assets.features.views import Entity, FeatureRef, FeatureService, FeatureView, Field
 from mosaic_resources.delta.commit import Commit

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from mosaic_assets.datasets.key_hash import buckets, key_hash, xxhash64
+from mosaic_assets.key_hash import buckets, key_hash, xxhash64
 from mosaic_resources.errors import UnknownNameError, UserError
 
 

@@ -1,0 +1,1 @@
+"""Exploration: one page that shows what a table or a dataset holds."""
