@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from mosaic_assets.tables.expectations import QUARANTINED_SHARE, Found, Rule, Sifted
 from mosaic_assets.work import BlockedError, CheckOutcome, Made, Work, table_use
-from mosaic_resources.delta.upkeep import table_lock
+from mosaic_resources.delta.locks import table_lock
 from mosaic_resources.verdicts.store import Refusal
 
 __all__ = ["SOURCE_COLUMNS", "checks_of", "publish", "quarantine_name"]
@@ -108,7 +108,7 @@ def _write(
     how: dict[str, Any] = {"predicate": _predicate(partition_by, keys), "partition_by": by, "evolve": True}
     held = any(rule.action == "expect_or_quarantine" for rule in rules)
     lost = [name for name in SOURCE_COLUMNS if name not in sifted.quarantine.column_names]
-    with table_lock(lake, table, "rows"):  # No row is released into a table that is just written.
+    with table_lock(lake.root, table, "rows"):  # No row is released into a table that is just written.
         if held:
             name, rows = quarantine_name(table), _with_source(sifted.quarantine)
             held_at = lake.write(name, rows, work.commit(name), **how)

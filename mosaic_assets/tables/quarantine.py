@@ -14,7 +14,7 @@ from mosaic_assets.tables.expectations import Rule, mark
 from mosaic_assets.tables.publish import quarantine_name
 from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.lake import Lake
-from mosaic_resources.delta.upkeep import table_lock
+from mosaic_resources.delta.locks import table_lock
 from mosaic_resources.errors import UserError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def release(
     Raises:
         UserError: The table has no quarantine, or the condition or a rule is no SQL over its rows.
     """
-    with table_lock(lake, table, "rows"):
+    with table_lock(lake.root, table, "rows"):
         before = _complete(lake, table, commit)
         rows = quarantined(lake, table)
         if partition is not None and partition_by is None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from deltalake import DeltaTable
 
 from mosaic_resources.delta.commit import Commit, commit_once, commit_stream, open_table
 from mosaic_resources.delta.history import read_history
+from mosaic_resources.delta.locks import hold_rewrites
 from mosaic_resources.delta.reading import dataset_of, read_dataset
 from mosaic_resources.delta.schema import canonical, check_fits
 from mosaic_resources.delta.writers import Mode, Writer, refuse_foreign_features
@@ -132,7 +134,8 @@ class Lake:
                 check_fits(rows.schema, pa.schema(handle.schema().to_arrow()), name, evolve=evolve)
             self.writer.write(path, handle, rows, commit, version, mode=mode, predicate=predicate, evolve=evolve)
 
-        commit_once(lambda: self._open_or_create(path, rows.schema, partition_by), commit, write)
+        with nullcontext() if mode == "append" else hold_rewrites(self.root, name):
+            commit_once(lambda: self._open_or_create(path, rows.schema, partition_by), commit, write)
         return self.open(name).version()
 
     def append_stream(
@@ -144,7 +147,7 @@ class Lake:
         partition_by: Sequence[str] = (),
         evolve: bool = False,
         commit: Commit | None = None,
-        replaced: Callable[[], str | None] = lambda: None,
+        replaced: Callable[[], str | None] | None = None,
     ) -> int:
         """Appends what has come since the offset that the table itself remembers; exactly once, whoever retries.
 
@@ -181,12 +184,13 @@ class Lake:
                 self.writer.create(path, rows.schema, partition_by)
                 return None
             check_fits(rows.schema, pa.schema(handle.schema().to_arrow()), name, evolve=evolve)
-            named, predicate = replace(who, app=app, version=offset), replaced()
+            named, predicate = replace(who, app=app, version=offset), replaced() if replaced else None
             mode: Mode = "append" if predicate is None else "overwrite"
             self.writer.write(path, handle, rows, named, offset, mode=mode, predicate=predicate, evolve=evolve)
             return int(rows.num_rows)
 
-        return commit_stream(lambda: open_table(path, self._storage_options), app, attempt)
+        with hold_rewrites(self.root, name) if replaced else nullcontext():
+            return commit_stream(lambda: open_table(path, self._storage_options), app, attempt)
 
     def merge(self, name: str, data: pa.Table, keys: Sequence[str], commit: Commit) -> int:
         """Updates rows by key, inserts new ones, in one commit; returns the table's version."""
@@ -197,7 +201,8 @@ class Lake:
             check_fits(rows.schema, pa.schema(handle.schema().to_arrow()), name, evolve=False)
             self.writer.merge(path, handle, rows, commit, version, keys)
 
-        commit_once(lambda: self._open_or_create(path, rows.schema, ()), commit, write)
+        with hold_rewrites(self.root, name):
+            commit_once(lambda: self._open_or_create(path, rows.schema, ()), commit, write)
         return self.open(name).version()
 
     def history(self, name: str, limit: int | None = None) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.history import read_history
 from mosaic_resources.delta.keepers import CLUSTERED_BY, keeper_of
 from mosaic_resources.delta.lake import Lake
-from mosaic_resources.delta.upkeep import add_actions, files_of, table_lock, until_committed
+from mosaic_resources.delta.locks import rewriting, table_lock
+from mosaic_resources.delta.upkeep import add_actions, files_of, until_committed
 from mosaic_resources.errors import DependencyError, InternalError, UnknownNameError, UserError
 
 __all__ = ["check_rewrite", "optimize"]
@@ -49,7 +50,7 @@ def optimize(
             return False
         return keeper.optimize(handle, commit, cluster_by, only, target_bytes)
 
-    with table_lock(lake, name):
+    with table_lock(lake.root, name, "files"), rewriting(lake.root, name):
         rewritten = until_committed(lake, name, attempt)
         if rewritten:
             check_rewrite(lake, name, commit)

@@ -1,12 +1,9 @@
-"""What all upkeep of a table rests on: one at a time, against a fresh snapshot, over the files of a version."""
+"""What all upkeep of a table rests on: against a fresh snapshot, over the files of a version."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Literal, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
-import filelock
 import pyarrow as pa
 import pyarrow.fs as fs
 from deltalake import DeltaTable
@@ -16,7 +13,7 @@ from mosaic_resources.delta.commit import MAX_ATTEMPTS
 from mosaic_resources.delta.lake import Lake
 from mosaic_resources.errors import DependencyError, UserError
 
-__all__ = ["add_actions", "files_of", "sizes_of", "table_lock", "until_committed"]
+__all__ = ["add_actions", "files_of", "sizes_of", "until_committed"]
 
 Result = TypeVar("Result")
 
@@ -53,24 +50,3 @@ def until_committed(lake: Lake, name: str, attempt: Callable[[DeltaTable], Resul
         except CommitFailedError:
             time.sleep(min(0.05 * 2**number, 2.0))
     raise DependencyError("Other writers committed first at every attempt.", name, "Run it again.")
-
-
-@contextmanager
-def table_lock(lake: Lake, name: str, over: Literal["files", "rows"] = "files") -> Iterator[None]:
-    """Holds a lock of the table across processes of this machine.
-
-    A vacuum must not remove what a restore brings back; and of two rewrites at once the storage layer lets both
-    commit, so that every row is there twice.
-
-    Args:
-        lake: The lake.
-        name: Table.
-        over: ``files`` for upkeep; ``rows`` for what writes a table and its quarantine, which no upkeep must hold up.
-    """
-    if "://" in lake.root:
-        yield  # Rewrites are checked afterwards.
-        return
-    folder = Path(lake.root) / "_locks"
-    folder.mkdir(exist_ok=True)
-    with filelock.FileLock(folder / f"{name.replace('/', '.')}.{over}.lock"):
-        yield

@@ -11,7 +11,8 @@ from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.history import storage
 from mosaic_resources.delta.keepers import keeper_of, vacuum_files
 from mosaic_resources.delta.lake import Lake
-from mosaic_resources.delta.upkeep import files_of, sizes_of, table_lock, until_committed
+from mosaic_resources.delta.locks import table_lock
+from mosaic_resources.delta.upkeep import files_of, sizes_of, until_committed
 from mosaic_resources.errors import UserError
 
 __all__ = ["VacuumPlan", "plan_vacuum", "vacuum"]
@@ -92,7 +93,7 @@ def vacuum(
         UserError: This family of writers keeps no single versions, and a pinned one would be lost.
     """
     keeper = keeper_of(lake.writer)
-    with table_lock(lake, name):
+    with table_lock(lake.root, name, "files"):
         _keep_log(lake, name, commit, retention)
         if not keeper.can_keep_versions:
             _refuse_to_lose(lake, name, retention, pins)

@@ -6,7 +6,8 @@ from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.history import storage
 from mosaic_resources.delta.keepers import keeper_of
 from mosaic_resources.delta.lake import Lake
-from mosaic_resources.delta.upkeep import files_of, sizes_of, table_lock, until_committed
+from mosaic_resources.delta.locks import rewriting, table_lock
+from mosaic_resources.delta.upkeep import files_of, sizes_of, until_committed
 from mosaic_resources.errors import UserError
 
 __all__ = ["clone", "restore"]
@@ -34,7 +35,7 @@ def restore(lake: Lake, name: str, version: int, commit: Commit) -> int:
         keeper.restore(handle, commit, version)
         return lake.open(name).version()
 
-    with table_lock(lake, name):
+    with table_lock(lake.root, name, "files"), rewriting(lake.root, name):
         return until_committed(lake, name, attempt)
 
 

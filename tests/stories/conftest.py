@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import dagster as dg
 import pytest
@@ -95,8 +96,11 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         process.stop(state, "flight_delay")
 
 
-@pytest.fixture(scope="session")
-def stage(story: Played):
-    with dg.DagsterInstance.from_config(str(story.state / "dagster")) as instance:
-        made = Stage(ROOT, FOLDER, load_script(FOLDER / "demo.yaml", small=True), instance)
-        yield made
+@pytest.fixture(scope="module")
+def stage(story: Played) -> Iterator[Stage]:
+    """The story's stage, in this process: its settings are those that the played command had."""
+    with (
+        mock.patch.dict(os.environ, story.env),
+        dg.DagsterInstance.from_config(str(story.state / "dagster")) as instance,
+    ):
+        yield Stage(ROOT, FOLDER, load_script(FOLDER / "demo.yaml", small=True), instance)

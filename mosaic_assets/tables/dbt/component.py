@@ -11,7 +11,7 @@ from mosaic_assets.orchestration.station import station
 from mosaic_assets.tables.dbt.project import DbtModel, load_manifest, models_of, prepare
 from mosaic_assets.tables.query import Columns, pin
 from mosaic_assets.work import CheckOutcome, Made, Work, code_hash
-from mosaic_resources.delta.upkeep import table_lock
+from mosaic_resources.delta.locks import hold_rewrites
 from mosaic_resources.settings.settings import load_settings
 
 __all__ = ["DbtTablesComponent"]
@@ -51,7 +51,7 @@ class DbtTablesComponent(ExploredFields, dg.Component, dg.Resolvable):
         lake, engine = work.seams.lake, work.seams.engine
         pin(work, model.deps)
         remote = engine.engine.spark_config().get("spark.remote")
-        with table_lock(lake, model.key):  # Sail commits here, past our writer: no rewrite may run meanwhile.
+        with hold_rewrites(lake.root, model.key):  # Sail commits here, past our writer.
             results = {
                 result.unique_id: result
                 for result in run_dbt(folder, [model.unique_id.split(".")[-1]], lake.root, remote, engine.session())
