@@ -17,6 +17,7 @@ from mosaic_assets.monitors.declaration import Monitor
 from mosaic_assets.monitors.incident_log import INCIDENTS, append_events
 from mosaic_assets.monitors.incidents import keep
 from mosaic_assets.monitors.promotion import Decision, clean_window, decide
+from mosaic_assets.monitors.sources import decided
 from mosaic_assets.monitors.quality import LABEL, join_labels
 from mosaic_assets.work import Made, Markdown, Work
 from mosaic_resources.errors import UserError
@@ -102,7 +103,7 @@ def decision_step(monitor: Monitor, contest: Contest, work: Work) -> Made:
     row = _row(work, model_name, champion, challenger, decision, (start, end))
     version = work.seams.lake.write(name, row, work.commit(), mode="append")
     return Made(
-        name, version, work.seams.lake.num_rows(name), DECISIONS,
+        name, version, work.seams.lake.num_rows(name), DECISIONS, decided(monitor),
         preview=row.select(["decided_at", "verdict", "reasons"]),
         metadata={"verdict": decision.verdict, "reasons": list(decision.reasons), "champion": champion.version,
                   "challenger": challenger.version, **decision.figures, **pictures},

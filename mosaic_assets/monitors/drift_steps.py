@@ -15,6 +15,7 @@ from mosaic_assets.monitors.incidents import Event, Policy, current, is_open, ob
 from mosaic_assets.monitors.metrics_tables import as_drift_table
 from mosaic_assets.monitors.plots import drift_over_time
 from mosaic_assets.monitors.profile_steps import in_months, profile_store
+from mosaic_assets.monitors.sources import drifted, judged
 from mosaic_assets.monitors.windows import Slice
 from mosaic_assets.work import CheckOutcome, Made, Markdown, Work
 from mosaic_resources.errors import UserError
@@ -41,7 +42,7 @@ def drift_step(monitor: Monitor, work: Work) -> Made:
     version = lake.write(name, table, work.commit(), predicate=same, partition_by=["month"])
     alarms = sorted({row["column_name"] for row in made if row["alarm"]})
     return Made(
-        name, version, lake.num_rows(name), table.schema,
+        name, version, lake.num_rows(name), table.schema, drifted(monitor),
         metadata={"baseline_id": baseline.id, "columns_with_alarm": len(alarms), "alarms": alarms,
                   **_picture(monitor, work, baseline, version)},
     )  # fmt: skip
@@ -76,7 +77,7 @@ def incident_step(monitor: Monitor, work: Work) -> Made:
     if version is None:
         return Made(version=work.run_id, metadata={"new_events": 0}, checks=[check])
     return Made(
-        INCIDENTS, version, lake.num_rows(INCIDENTS), lake.schema(INCIDENTS),
+        INCIDENTS, version, lake.num_rows(INCIDENTS), lake.schema(INCIDENTS), judged(monitor),
         metadata={"new_events": len(added), **told}, checks=[check],
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from mosaic_assets.monitors.plots import drift_over_time, quality_over_time
 from mosaic_assets.monitors.profile_store import ProfileStore
 from mosaic_assets.monitors.profile_windows import Watched, make_profiles
 from mosaic_assets.monitors.quality import join_labels, quality_by_window
+from mosaic_assets.monitors.sources import fitted, profiled
 from mosaic_assets.monitors.windows import Slice, window_starts
 from mosaic_assets.work import Made, Markdown, Work
 from mosaic_resources.errors import UserError
@@ -47,7 +48,8 @@ def profile_step(monitor: Monitor, work: Work) -> Made:
     measured = [row for row in quality if row["quality_state"] == "measured"]
     figures = {f"auc_{row['month']}_v{row['model_version'] or '?'}": row["roc_auc_score"] for row in measured}
     return Made(
-        name, version, lake.num_rows(name), table.schema, preview=table.select(PREVIEW),
+        name, version, lake.num_rows(name), table.schema, profiled(monitor, watched.columns),
+        preview=table.select(PREVIEW),
         metadata={"rows_profiled": rows.num_rows, "profiles": len({row["profile_path"] for row in made}), **figures,
                   **({"in_sample": learnt} if learnt else {}),
                   **_picture(monitor, work, version)},
@@ -59,9 +61,10 @@ def baseline_step(monitor: Monitor, work: Work) -> Made:
     lake, name = work.seams.lake, monitor.key("baseline")
     baseline_id, model_version, rows = _training_rows(monitor, work)
     timestamp_col = monitor.baseline_timestamp_col or monitor.timestamp_col
+    watched = _columns(monitor, rows.schema)
     baseline = fit_baseline(
         rows,
-        _columns(monitor, rows.schema),
+        watched,
         baseline_id=baseline_id,
         model_version=model_version,
         timestamp_col=timestamp_col,
@@ -80,7 +83,10 @@ def baseline_step(monitor: Monitor, work: Work) -> Made:
     shown = {"baseline_id": baseline.id, "model_version": model_version, "columns": len(baseline.columns)}
     drifted = history_drift(baseline, rows, timestamp_col) if timestamp_col else None
     history = _history(monitor, drifted) if drifted else {}
-    return Made(name, version, 1, table.schema, metadata={**shown, "training_rows": rows.num_rows, **history})
+    return Made(
+        name, version, 1, table.schema, fitted(monitor, watched),
+        metadata={**shown, "training_rows": rows.num_rows, **history},
+    )  # fmt: skip
 
 
 def _history(monitor: Monitor, drifted: HistoryDrift) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from mosaic_assets.features.component import feature_service
 from mosaic_assets.features.join import join_features
 from mosaic_assets.features.views import FeatureService
 from mosaic_assets.orchestration.station import station
-from mosaic_assets.services.component import ServiceComponent
-from mosaic_assets.tables.query import pin, read_text, run_query, tables_in
+from mosaic_assets.services.component import ANSWER, ServiceComponent
+from mosaic_assets.tables.query import Columns, pin, read_text, run_query, tables_in
 from mosaic_assets.work import Made, Work, code_hash
 from mosaic_resources.engine.session import engine_errors
 from mosaic_resources.errors import UserError
@@ -44,6 +44,7 @@ class InferenceTableComponent(AssetFields, dg.Component, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset of the inference table."""
         service = reference(context, ServiceComponent, self.service, "service")
+        dataset = reference(context, DatasetComponent, service.dataset, "service")
         asset = station(
             self,
             key=self.key,
@@ -51,12 +52,14 @@ class InferenceTableComponent(AssetFields, dg.Component, dg.Resolvable):
             kinds=("delta",),
             deps=[service.key],
             code=code_hash("inference table", self.remove_drained),
-            run=self.execute,
+            run=lambda work: self.execute(
+                work, _logged(service.key, feature_service(context, dataset.feature_service))
+            ),
         )
         return dg.Definitions(assets=[asset])
 
-    def execute(self, work: Work) -> Made:
-        """Appends what was logged since the last run."""
+    def execute(self, work: Work, columns: Columns) -> Made:
+        """Appends what was logged since the last run; ``columns`` are the sources of the log's columns."""
         from mosaic_assets.lineage.names import request_log_use
         from mosaic_assets.predictions.inference_table import drain
 
@@ -73,7 +76,14 @@ class InferenceTableComponent(AssetFields, dg.Component, dg.Resolvable):
             return Made(num_rows=0, metadata=counts)
         version = seams.lake.open(self.key).version()
         num_rows, schema = seams.lake.num_rows(self.key, version), seams.lake.schema(self.key, version)
-        return Made(self.key, version, num_rows, schema, metadata=counts)
+        return Made(self.key, version, num_rows, schema, columns, metadata=counts)
+
+
+def _logged(service_key: str, service: FeatureService) -> Columns:
+    """Returns the sources of the inference table: what the service answers, and what it looked up."""
+    looked_up = [(f"online/{service.name}", column) for column in service.columns]
+    answered = [(service_key, name) for name, _ in ANSWER]
+    return {"features": looked_up, "response": answered}
 
 
 class BatchPredictionComponent(AssetFields, dg.Component, dg.Resolvable):

@@ -17,7 +17,7 @@ from mosaic_assets.features.views import FeatureService
 from mosaic_assets.orchestration.station import station
 from mosaic_assets.work import Made, Work, code_hash
 
-__all__ = ["ServiceComponent"]
+__all__ = ["ANSWER", "ServiceComponent"]
 
 ANSWER = (("probability", pa.float64()), ("label", pa.int64()))
 
