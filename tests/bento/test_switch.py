@@ -233,7 +233,9 @@ def test_start_that_is_interrupted_leaves_no_process(story: Any, tmp_path: Path)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(
+        (KeyboardInterrupt, SystemExit)
+    ):  # A library in this process may have its own answer to a signal.
         story.start(state=tmp_path, spool=tmp_path / "spool")
     assert {child.pid for child in psutil.Process().children()} <= before
 
