@@ -162,15 +162,15 @@ class FeatureServiceComponent(AssetFields, dg.Component, dg.Resolvable):
         return dg.Definitions(assets=[asset])
 
     def execute(self, work: Work, service: FeatureService) -> Made:
-        """Writes the newest known row of each key to the online store; a row never goes back in time."""
+        """Writes what has become known since the last run to the online store; a row never goes back in time."""
         from mosaic_assets.features.refresh import refresh
         from mosaic_assets.lineage.names import online_use
 
-        def read_known(view: FeatureView) -> pa.Table:
-            return known_by(work.read_table(view.source), view, work)
+        def read_keys(view: FeatureView) -> pa.Table:
+            return known_by(work.read_table(view.source, columns=view.row_key), view, work)
 
-        address = work.seams.settings.online
-        done = refresh(work.seams.online, service, read_known)
+        address, seams = work.seams.settings.online, work.seams
+        done = refresh(seams.online, seams.lake, service, work.now_utc, read_keys)
         work.lineage.wrote(online_use(address, service.name, work.run_id, work.asset))
         return Made(
             version=work.run_id,

@@ -80,11 +80,7 @@ def check_rows(view: FeatureView, rows: pa.Table, where: str) -> pa.Table:
         raise UserError(
             f"{early} rows are known before they happen.", where, "The known time may not precede the event time."
         )
-    by = [
-        *view.join_keys,
-        view.timestamp_field,
-        *([view.created_timestamp_column] if view.created_timestamp_column else []),
-    ]
+    by = list(view.row_key)
     doubled = rows.num_rows - rows.group_by(by).aggregate([]).num_rows
     if doubled:
         raise UserError(

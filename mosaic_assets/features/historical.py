@@ -119,5 +119,4 @@ def _take(column: pa.ChunkedArray, winner: Ints) -> pa.ChunkedArray:
 
 def required_columns(view: FeatureView) -> Sequence[str]:
     """Returns the columns that a view's table must have."""
-    known = [view.created_timestamp_column] if view.created_timestamp_column else []
-    return [*view.join_keys, view.timestamp_field, *known, *(field.name for field in view.schema)]
+    return [*view.row_key, *(field.name for field in view.schema)]

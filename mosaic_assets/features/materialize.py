@@ -17,7 +17,7 @@ from mosaic_resources.online.contract import OnlineStore
 from mosaic_resources.online.keys import encode_keys
 from mosaic_resources.online.layout import BlobLayout, FieldLayout, ViewLayout
 
-__all__ = ["ARROW_TYPES", "get_online_features", "layouts", "materialize", "push", "ttl_us"]
+__all__ = ["ARROW_TYPES", "get_online_features", "layouts", "materialize", "push", "to_us", "ttl_us"]
 
 # Entities for each transaction: enough to be quick, few enough that the pages of one fit in memory.
 KEYS_PER_WRITE = 200_000
@@ -116,7 +116,7 @@ def get_online_features(
         ``entity_rows`` and the features; NULL where the value is NULL or the feature missing (unknown entity,
         not known yet, past its TTL).
     """
-    at_us = (at - EPOCH) // (datetime.resolution) if isinstance(at, datetime) else at
+    at_us = to_us(at) if isinstance(at, datetime) else at
     columns: dict[str, Column] = {}
     for layout in layouts(service):
         keys = encode_keys([_key_values(entity_rows[key]) for key in layout.join_keys])
@@ -127,6 +127,11 @@ def get_online_features(
             name = f"{view.name}__{field.name}"
             joined = joined.append_column(name, _arrow(field, columns[name]))
     return joined
+
+
+def to_us(at: datetime) -> int:
+    """Returns an aware time as microseconds UTC."""
+    return (at - EPOCH) // datetime.resolution
 
 
 def _used(service: FeatureService, view_name: str) -> tuple[FeatureView, tuple[Field, ...]]:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import pyarrow as pa
 
-from mosaic_assets.features.materialize import materialize
+from mosaic_assets.features.incremental import materialize_incremental
+from mosaic_assets.features.materialize import ARROW_TYPES
 from mosaic_assets.features.views import FeatureService, FeatureView, column_name
+from mosaic_resources.delta.lake import Lake
 from mosaic_resources.online.contract import OnlineStore
 
 __all__ = ["Refreshed", "refresh"]
@@ -27,13 +30,17 @@ class Refreshed:
     columns: Mapping[str, list[tuple[str, str]]]
 
 
-def refresh(store: OnlineStore, service: FeatureService, read_known: Callable[[FeatureView], pa.Table]) -> Refreshed:
-    """Writes the newest known row of each key of each online view; a row never goes back in time.
+def refresh(
+    store: OnlineStore, lake: Lake, service: FeatureService, end: datetime, read_keys: Callable[[FeatureView], pa.Table]
+) -> Refreshed:
+    """Writes what has become known of each online view since the last refresh; a row never goes back in time.
 
     Args:
         store: The online store.
+        lake: The lake with the views' tables.
         service: The feature service.
-        read_known: Returns a view's rows that are known by now.
+        end: Rows that are known later wait.
+        read_keys: Returns the join keys of a view's rows that are known by ``end``.
     """
     told: list[dict[str, object]] = []
     fields: list[pa.Field] = []
@@ -41,11 +48,11 @@ def refresh(store: OnlineStore, service: FeatureService, read_known: Callable[[F
     for view, chosen in service.views:
         if not view.online:
             continue
-        rows = read_known(view)
-        keys = rows.group_by(list(view.join_keys)).aggregate([]).num_rows
-        told.append({"view": view.name, "keys": keys, "written": materialize(store, service, view.name, rows)})
+        keys = read_keys(view).group_by(list(view.join_keys)).aggregate([]).num_rows
+        written = materialize_incremental(store, lake, service, view, end)
+        told.append({"view": view.name, "keys": keys, "written": written})
         for field in chosen:
             name = column_name(view.name, field.name)
-            fields.append(pa.field(name, rows.schema.field(field.name).type))
+            fields.append(pa.field(name, ARROW_TYPES[field.dtype]))
             columns[name] = [(view.source, field.name)]
     return Refreshed(pa.Table.from_pylist(told), pa.schema(fields), columns)

@@ -77,6 +77,12 @@ class FeatureView:
         """The columns that find a row."""
         return tuple(key for entity in self.entities for key in entity.join_keys)
 
+    @property
+    def row_key(self) -> tuple[str, ...]:
+        """The columns that no two rows share: join keys, event time, and the known time where a column holds it."""
+        known = (self.created_timestamp_column,) if self.created_timestamp_column else ()
+        return (*self.join_keys, self.timestamp_field, *known)
+
 
 @dataclass(frozen=True)
 class FeatureRef:

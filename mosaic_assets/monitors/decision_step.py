@@ -17,8 +17,8 @@ from mosaic_assets.monitors.declaration import Monitor
 from mosaic_assets.monitors.incident_log import INCIDENTS, append_events
 from mosaic_assets.monitors.incidents import keep
 from mosaic_assets.monitors.promotion import Decision, clean_window, decide
-from mosaic_assets.monitors.sources import decided
 from mosaic_assets.monitors.quality import LABEL, join_labels
+from mosaic_assets.monitors.sources import decided
 from mosaic_assets.work import Made, Markdown, Work
 from mosaic_resources.errors import UserError
 from mosaic_resources.mlflow.contract import CHALLENGER, CHAMPION, ModelVersion

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from mosaic_resources.delta.lake import Lake
+from mosaic_resources.delta.schema import canonical
 from mosaic_resources.errors import UserError
 
 __all__ = ["TableCommit", "changes", "commits"]
@@ -61,7 +62,7 @@ def changes(lake: Lake, name: str, start: int, end: int | None = None) -> pa.Tab
     last = handle.version() if end is None else end
     try:
         reader = handle.load_cdf(start, last, allow_out_of_range=True)
-        return pa.table(reader.read_all() if hasattr(reader, "read_all") else reader)
+        return canonical(pa.table(reader.read_all() if hasattr(reader, "read_all") else reader), name)
     except Exception as exc:
         raise _explained(exc, name, start, last, handle.metadata().configuration) from exc
 

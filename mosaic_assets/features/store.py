@@ -1,0 +1,135 @@
+"""What a notebook uses: the project's features without Dagster running."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from mosaic_assets.features import materialize as online
+from mosaic_assets.features.component import EntityComponent, FeatureServiceComponent, FeatureViewComponent
+from mosaic_assets.features.component import feature_service_of as assembled
+from mosaic_assets.features.historical import get_historical_features, known_times
+from mosaic_assets.features.incremental import materialize_incremental
+from mosaic_assets.features.views import Entity, FeatureRef, FeatureService, FeatureView
+from mosaic_resources.errors import UnknownNameError
+from mosaic_resources.seams import Seams
+from mosaic_resources.settings.clock import now_utc
+from mosaic_resources.settings.settings import find_project_root
+
+__all__ = ["FeatureStore"]
+
+
+class FeatureStore:
+    """The declared features of a project and their rows: past, present, and to come.
+
+    Tables come in as Arrow, pandas or Polars (whatever speaks Arrow's C stream), and go out as Arrow.
+
+    Args:
+        seams: The opened target.
+        tree: The project's components.
+
+    Example:
+        >>> store = FeatureStore.of(".")  # doctest: +SKIP
+        >>> store.get_historical_features(labels, ["aircraft:*"], "asked_at").to_pandas()  # doctest: +SKIP
+    """
+
+    def __init__(self, seams: Seams, tree: dg.ComponentTree) -> None:
+        self.seams, self._tree = seams, tree
+
+    @classmethod
+    def of(cls, project: Path | str = ".", target: str | None = None) -> "FeatureStore":
+        """Returns the store of the project that a folder lies in."""
+        root = find_project_root(Path(project).resolve())
+        return cls(Seams.of(root, target), dg.ComponentTree.for_project(root))
+
+    @cached_property
+    def entities(self) -> Mapping[str, Entity]:
+        """Name → entity."""
+        return {one.name: one.entity() for one in self._tree.get_all_components(of_type=EntityComponent)}
+
+    @cached_property
+    def feature_views(self) -> Mapping[str, FeatureView]:
+        """Name → feature view."""
+        declared = self._tree.get_all_components(of_type=FeatureViewComponent)
+        return {one.name: one.view(self.entities, f"FeatureView '{one.name}'") for one in declared}
+
+    @cached_property
+    def feature_services(self) -> Mapping[str, FeatureService]:
+        """Name → feature service."""
+        declared = self._tree.get_all_components(of_type=FeatureServiceComponent)
+        return {one.name: assembled(self._tree, one.name) for one in declared}
+
+    def get_historical_features(
+        self,
+        entity_df: Any,
+        features: str | Sequence[str],
+        timestamp_field: str = "event_timestamp",
+        versions: Mapping[str, int] | None = None,
+    ) -> pa.Table:
+        """Returns the rows with one ``view__feature`` column for each feature, as it was known at each row's time.
+
+        Args:
+            entity_df: Rows with the join keys and a time (with zone) to look from.
+            features: A feature service by name, or ``view:feature`` and ``view:*``.
+            timestamp_field: Column of the time.
+            versions: View → Delta version of its table; default: the newest.
+
+        Raises:
+            UnknownNameError: A service, view, feature or column is not there.
+        """
+        wanted = {self._view(name).source: version for name, version in (versions or {}).items()}
+        lake = self.seams.lake
+
+        def read(view: FeatureView) -> pa.Table:
+            return lake.read(view.source, wanted.get(view.source))
+
+        return get_historical_features(pa.table(entity_df), self._service(features), read, timestamp_field)
+
+    def get_online_features(self, entity_rows: Any, service: str, at: datetime | None = None) -> pa.Table:
+        """Returns the rows with their features as the endpoint would look them up; default: now."""
+        return online.get_online_features(
+            self.seams.online, self._service(service), pa.table(entity_rows), at or self._now
+        )
+
+    def materialize(self, service: str, end: datetime | None = None) -> dict[str, int]:
+        """Writes the newest row of each key, of all rows known by ``end``; returns view → keys that changed."""
+        until = online.to_us(end or self._now)
+        changed = {}
+        for view, _ in self._service(service).views:
+            rows = self.seams.lake.read(view.source)
+            known = rows.filter(pa.array(known_times(view, rows)[1] <= until))
+            changed[view.name] = online.materialize(self.seams.online, self._service(service), view.name, known)
+        return changed
+
+    def materialize_incremental(self, service: str, end: datetime | None = None) -> dict[str, int]:
+        """Writes what has become known since the last call; returns view → keys that changed."""
+        chosen, until = self._service(service), end or self._now
+        store, lake = self.seams.online, self.seams.lake
+        return {view.name: materialize_incremental(store, lake, chosen, view, until) for view, _ in chosen.views}
+
+    def push(self, view: str, rows: Any) -> int:
+        """Writes rows that have just become known to every service that uses the view; returns the keys changed.
+
+        They are looked up from now on; the view's table learns of them from its own sources.
+        """
+        return online.push(self.seams.online, self.feature_services.values(), self._view(view).name, pa.table(rows))
+
+    @property
+    def _now(self) -> datetime:
+        return now_utc(self.seams.settings.state)
+
+    def _view(self, name: str) -> FeatureView:
+        if name not in self.feature_views:
+            raise UnknownNameError("FeatureView", name, self.feature_views)
+        return self.feature_views[name]
+
+    def _service(self, features: str | Sequence[str]) -> FeatureService:
+        if not isinstance(features, str):
+            return FeatureService.of("these features", self.feature_views.values(), map(FeatureRef.parse, features))
+        if features not in self.feature_services:
+            raise UnknownNameError("FeatureService", features, self.feature_services)
+        return self.feature_services[features]
