@@ -9,7 +9,9 @@ import pyarrow.compute as pc
 import pytest
 
 from mosaic_assets.features.historical import get_historical_features
+from mosaic_assets.features.store import FeatureStore
 from mosaic_resources.bentos.process import adopt
+from mosaic_resources.seams import Seams
 
 from .conftest import LOAD_FROM, Played, plain
 
@@ -67,6 +69,27 @@ def test_every_column_comes_from_columns_that_there_are(stage):
 
 def shown(event):
     return event.dagster_event.step_materialization_data.materialization.metadata
+
+
+def test_a_notebook_gets_what_the_dataset_and_the_endpoint_got(stage, tmp_path, monkeypatch):
+    dataset, name = stage.dataset(), stage.dataset().feature_service
+    store, rows = FeatureStore.of(stage.root), stage.seams.lake.read(f"datasets/{dataset.name}").slice(0, 500)
+    columns = store.feature_services[name].columns
+    labels = rows.drop_columns(columns)
+    assert (
+        store.get_historical_features(labels, name, dataset.timestamp_field)
+        .select(columns)
+        .equals(rows.select(columns))
+    )
+    time = labels.schema.get_field_index(dataset.timestamp_field)
+    end = pc.max(labels[dataset.timestamp_field])
+    asked = labels.set_column(time, labels.schema.field(time), pa.repeat(end, labels.num_rows))
+    monkeypatch.setattr(
+        store, "seams", Seams(stage.seams.settings.model_copy(update={"online": str(tmp_path / "online")}))
+    )
+    assert min(store.materialize_incremental(name, end.as_py()).values()) > 0
+    found = store.get_online_features(asked, name, end.as_py()).select(columns)
+    assert found.equals(store.get_historical_features(asked, name, dataset.timestamp_field).select(columns))
 
 
 def test_people_see_plots_and_links_where_they_would_look(stage):

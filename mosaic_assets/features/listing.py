@@ -1,0 +1,67 @@
+"""What features there are, and what stands on them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from mosaic_assets.features.component import EntityComponent, FeatureServiceComponent, FeatureViewComponent
+from mosaic_assets.features.views import FeatureRef
+from mosaic_assets.orchestration.selection import select
+from mosaic_resources.errors import UnknownNameError
+
+__all__ = ["describe_view", "list_views", "stands_on"]
+
+
+def list_views(tree: dg.ComponentTree) -> list[dict[str, Any]]:
+    """Returns the declared feature views as plain values, by name."""
+    entities = {one.name: one.entity() for one in tree.get_all_components(of_type=EntityComponent)}
+    services = tree.get_all_components(of_type=FeatureServiceComponent)
+    found = []
+    for one in sorted(tree.get_all_components(of_type=FeatureViewComponent), key=lambda view: view.name):
+        view = one.view(entities, f"FeatureView '{one.name}'")
+        users = [service.name for service in services if _used(service, one.name)]
+        found.append(
+            {"view": one.name, "description": one.description, "owners": list(one.owners), "tags": dict(one.tags),
+             "entities": list(one.entities), "join_keys": list(view.join_keys), "features": dict(one.features),
+             "known": one.created_timestamp_column or f"after {one.known_delay}", "ttl": one.ttl,
+             "online": one.online, "table": one.table, "feature_services": users}
+        )  # fmt: skip
+    return found
+
+
+def describe_view(tree: dg.ComponentTree, defs: dg.Definitions, name: str) -> dict[str, Any]:
+    """Returns one view as plain values, with what breaks if it changes: ``stands_on_it``, kind → names.
+
+    Raises:
+        UnknownNameError: It is not declared.
+    """
+    views = {view["view"]: view for view in list_views(tree)}
+    if name not in views:
+        raise UnknownNameError("FeatureView", name, views)
+    return views[name] | {
+        "used_features": {
+            service.name: sorted({ref.feature for ref in _refs(service) if ref.view == name})
+            for service in tree.get_all_components(of_type=FeatureServiceComponent)
+            if _used(service, name)
+        },
+        "stands_on_it": stands_on(defs, views[name]["table"]),
+    }
+
+
+def stands_on(defs: dg.Definitions, key: str) -> dict[str, list[str]]:
+    """Returns the assets downstream of one, by the first part of their keys: datasets, models, services and so on."""
+    found: dict[str, list[str]] = {}
+    for asset in select(defs, [f"{key}+"]):
+        kind, _, name = asset.partition("/")
+        if asset != key:
+            found.setdefault(kind, []).append(name)
+    return found
+
+
+def _used(service: FeatureServiceComponent, view: str) -> bool:
+    return any(ref.view == view for ref in _refs(service))
+
+
+def _refs(service: FeatureServiceComponent) -> Sequence[FeatureRef]:
+    return [FeatureRef.parse(text) for text in service.features]
