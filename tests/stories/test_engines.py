@@ -1,6 +1,8 @@
 """The small story on a local Spark: the same rows as on the embedded engine. Needs a JVM."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,8 +14,8 @@ from .conftest import LOAD_FROM, Played, play_to_the_end
 
 pytestmark = [pytest.mark.java, pytest.mark.timeout(1800)]
 
-# What names a run or a machine, and what a whylogs sketch draws at random: no value that an engine computes.
-OF_THE_RUN = {"by", "execution_duration_ms", "profile_path", "request_id", "response", "run_id"}
+# What names a run, a machine or a version, and what a whylogs sketch draws at random: no value that an engine computes.
+OF_THE_RUN = {"baseline_id", "by", "execution_duration_ms", "profile_path", "request_id", "response", "run_id"}
 SKETCHED = {
     "population_stability_index", "js_distance", "tv_distance", "wasserstein_distance", "alarm", "alarm_metric",
     "alarm_threshold", "score",
@@ -46,6 +48,15 @@ def ordered(rows: pa.Table) -> pa.Table:
     return rows.select(plain).sort_by([(name, "ascending") for name in (*exact, *inexact)])
 
 
+def nameless(rows: pa.Table) -> pa.Table:
+    """Returns a baseline without the name of the dataset that it was fitted on."""
+    if not {"baseline", "baseline_id"} <= set(rows.column_names):
+        return rows
+    pairs = zip(rows["baseline"].to_pylist(), rows["baseline_id"].to_pylist(), strict=True)
+    texts = pa.array([text.replace(name, "") for text, name in pairs])
+    return rows.set_column(rows.column_names.index("baseline"), "baseline", texts)
+
+
 def assert_same_values(ours: pa.ChunkedArray, theirs: pa.ChunkedArray, where: str) -> None:
     assert ours.type == theirs.type, where
     assert ours.is_valid().equals(theirs.is_valid()), where
@@ -73,10 +84,22 @@ def test_both_engines_make_the_same_rows(story, spark_story):
         if table == REQUESTS:  # Which version answers while the endpoint is switched under load is a matter of time.
             # The kill in the one story may have left a torn request, too.
             ours, theirs = (rows.filter(pc.less(rows["date"], LOAD_FROM)) for rows in (ours, theirs))
-        left, right = ordered(ours), ordered(theirs)
+        left, right = ordered(nameless(ours)), ordered(nameless(theirs))
         assert left.num_rows == right.num_rows, table
         for name in left.column_names:
             assert_same_values(left[name], right[name], f"{table}.{name}")
+
+
+def test_both_engines_pin_the_same_dataset(story, spark_story):
+    def manifests(one: Played) -> list[dict[str, Any]]:
+        found = [json.loads(file.read_text()) for file in (one.state / "manifests").glob("*.json")]
+        plain = [
+            {name: value for name, value in each.items() if name not in ("id", "tables", "table_version")}
+            for each in found
+        ]
+        return sorted(plain, key=lambda each: each["cutoff_utc"])
+
+    assert manifests(spark_story) == manifests(story)
 
 
 def test_both_engines_measure_the_same_drift_to_the_sketches_error(story, spark_story):
