@@ -2,6 +2,7 @@
 
 import typer
 
+from mosaic_assets.cli.clock import clock
 from mosaic_assets.cli.demo import demo
 from mosaic_assets.cli.doctor import doctor
 from mosaic_assets.cli.init import init
@@ -23,6 +24,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-for verb in (init, validate, materialize, serve, up, status, trace, upkeep, demo, doctor):
+for verb in (init, validate, materialize, serve, up, status, trace, clock, upkeep, demo, doctor):
     app.command()(verb)
 app.add_typer(quarantine)

@@ -23,6 +23,7 @@ from mosaic_assets.features.definition import service_definition
 from mosaic_assets.features.views import FeatureService, FeatureView
 from mosaic_assets.orchestration.station import station
 from mosaic_assets.tables.query import pin, read_text, run_query, tables_in
+from mosaic_assets.value_types import known_type
 from mosaic_assets.work import CheckOutcome, Made, Work, code_hash
 from mosaic_resources.bentos.on_demand import load_on_demand
 from mosaic_resources.engine.session import engine_errors
@@ -168,6 +169,8 @@ class DatasetComponent(ExploredFields, dg.Component, dg.Resolvable):
         """Returns the asset of the dataset."""
         folder, place = Path(context.path), where(context, "split")
         rules = self.leakage.rules(where(context, "leakage"))
+        for name, kind in self.request.items():
+            known_type("request field", name, kind, where(context, "request", name))
         held = self.splitting(datetime(2000, 1, 1, tzinfo=UTC), place)  # A contradiction is found before anything runs.
         service = feature_service(context, self.feature_service)
         query = read_text(folder / self.sql, where(context, "sql"))

@@ -1,7 +1,8 @@
 """The Dagster face of features: entities, feature views, feature services."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -74,27 +75,32 @@ class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
         """Key of the view's table."""
         return f"features/{self.name}"
 
-    def view(self, entities: Mapping[str, Entity], place: str) -> FeatureView:
+    def view(self, entities: Mapping[str, Entity], place_of: Callable[[str], str]) -> FeatureView:
         """Returns the view.
 
+        Args:
+            entities: The project's entities by name.
+            place_of: Field → place for messages.
+
         Raises:
-            UserError: Both or neither of the known time's column and delay are declared, or a duration is malformed.
+            UserError: Both or neither of the known time's column and delay are declared, a duration is malformed, or a
+                type is unknown.
         """
         if (self.created_timestamp_column is None) == (self.known_delay is None):
             raise UserError(
                 f"FeatureView '{self.name}' needs a known time.",
-                place,
+                place_of("name"),
                 "Declare 'created_timestamp_column' or 'known_delay', one of them.",
             )
         return FeatureView(
             self.name,
             tuple(entities[name] for name in self.entities),
-            fields_of(self.features, place),
+            fields_of(self.features, place_of("schema")),
             self.table,
             self.timestamp_field,
             self.created_timestamp_column,
-            duration(self.known_delay, place) or timedelta(0),
-            duration(self.ttl, place),
+            duration(self.known_delay, place_of("known_delay")) or timedelta(0),
+            duration(self.ttl, place_of("ttl")),
             self.online,
         )
 
@@ -102,7 +108,7 @@ class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
         """Returns the asset of the view's table."""
         for name in self.entities:
             reference(context, EntityComponent, name, "entities")
-        view = self.view(_entities(context), where(context, "name"))
+        view = self.view(_entities(context), partial(where, context))
         query = read_text(Path(context.path) / self.sql, where(context, "sql"))
         inputs = tables_in(query)
         asset = station(
@@ -198,7 +204,7 @@ def feature_service(context: dg.ComponentLoadContext, name: str) -> FeatureServi
         UnknownNameError: A view or feature that it names is not declared.
     """
     component = reference(context, FeatureServiceComponent, name, "feature_service")
-    return _assemble(component, context.component_tree, where(context, "features"))
+    return _assemble(component, context.component_tree)
 
 
 def feature_service_of(tree: dg.ComponentTree, name: str) -> FeatureService:
@@ -210,12 +216,16 @@ def feature_service_of(tree: dg.ComponentTree, name: str) -> FeatureService:
     known = {service.name: service for service in tree.get_all_components(of_type=FeatureServiceComponent)}
     if name not in known:
         raise UnknownNameError("FeatureServiceComponent", name, known)
-    return _assemble(known[name], tree, f"FeatureService '{name}'")
+    return _assemble(known[name], tree)
 
 
-def _assemble(component: FeatureServiceComponent, tree: dg.ComponentTree, place: str) -> FeatureService:
+def _assemble(component: FeatureServiceComponent, tree: dg.ComponentTree) -> FeatureService:
     entities = {one.name: one.entity() for one in tree.get_all_components(of_type=EntityComponent)}
-    views = [one.view(entities, place) for one in tree.get_all_components(of_type=FeatureViewComponent)]
+    views = [
+        # Its own file and line are told where the view itself is built.
+        one.view(entities, lambda _, name=one.name: f"FeatureView '{name}'")  # type: ignore[misc]
+        for one in tree.get_all_components(of_type=FeatureViewComponent)
+    ]
     return FeatureService.of(component.name, views, map(FeatureRef.parse, component.features))
 
 
