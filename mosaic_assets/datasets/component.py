@@ -55,7 +55,7 @@ class SampleFields(dg.Model, dg.Resolvable):
 
     rows: int | None = Field(None, ge=1, description="How many rows.", examples=[100000])
     share: float | None = Field(None, gt=0, le=1, description="Or which share of them.", examples=[0.1])
-    stratify_by: Sequence[str] = Field((), description="Columns whose shares are kept.", examples=[["late"]])
+    stratify_by: Sequence[str] = Field((), description="Columns whose shares are kept.", examples=[["label"]])
 
 
 class LeakageFields(dg.Model, dg.Resolvable):
@@ -70,11 +70,11 @@ class LeakageFields(dg.Model, dg.Resolvable):
         0.01, ge=0, le=1, description="Share of held-out rows that may equal rows of an earlier split."
     )
     known_ahead: Sequence[str] = Field(
-        (), description="Columns that are known before their time, as a timetable.", examples=[["aircraft__next_at"]]
+        (), description="Columns that are known before their time, as a timetable.", examples=[["my_view__next_at"]]
     )
-    allow: Sequence[str] = Field((), description="Columns that the monitors pass over.", examples=[["departs_at"]])
+    allow: Sequence[str] = Field((), description="Columns that the monitors pass over.", examples=[["started_at"]])
     inference_table: str | None = Field(
-        None, description="Logged requests to compare with.", examples=["predictions/flight_delay_requests"]
+        None, description="Logged requests to compare with.", examples=["predictions/my_service_requests"]
     )
     max_request_distance: float | None = Field(
         0.5, description="Largest distance of a column between training and requests, 0 to 1."
@@ -99,18 +99,18 @@ class LeakageFields(dg.Model, dg.Resolvable):
 class DatasetComponent(ExploredFields, dg.Component, dg.Resolvable):
     """Labels joined with features as they were known at each row's time, pinned by a manifest."""
 
-    name: str = Field(description="Name of the dataset.", examples=["flight_delays"])
+    name: str = Field(description="Name of the dataset.", examples=["my_dataset"])
     sql: str = Field(description="SQL file of the entity table: keys, times, label.", examples=["labels.sql"])
-    feature_service: str = Field(description="Features, by the service's name.", examples=["flight_delay"])
-    entity_key: Sequence[str] = Field(description="Columns that identify a row.", examples=[["flight_id"]])
+    feature_service: str = Field(description="Features, by the service's name.", examples=["my_features"])
+    entity_key: Sequence[str] = Field(description="Columns that identify a row.", examples=[["event_id"]])
     timestamp_field: str = Field(description="Time that a row looks from.", examples=["asked_at"])
-    label: str = Field(description="Label column.", examples=["late"])
+    label: str = Field(description="Label column.", examples=["label"])
     label_known_field: str = Field(
         description="Column that says when the label became known.", examples=["label_known_ts"]
     )
     request: Mapping[str, str] = Field(
         description="What a request holds: column → string, int64, float64 or timestamp.",
-        examples=[{"aircraft": "string", "departs_at": "timestamp"}],
+        examples=[{"thing_id": "string", "started_at": "timestamp"}],
     )
     on_demand: str | None = Field(
         None, description="Python file with def features(request).", examples=["on_demand.py"]
@@ -123,9 +123,9 @@ class DatasetComponent(ExploredFields, dg.Component, dg.Resolvable):
         None, description="Time to split by; with shares: the newest rows are held out.", examples=["asked_at"]
     )
     stratify_by: Sequence[str] = Field(
-        (), description="Columns whose shares are the same in all splits.", examples=[["late"]]
+        (), description="Columns whose shares are the same in all splits.", examples=[["label"]]
     )
-    group_by: Sequence[str] = Field((), description="Columns whose rows stay in one split.", examples=[["aircraft"]])
+    group_by: Sequence[str] = Field((), description="Columns whose rows stay in one split.", examples=[["thing_id"]])
     seed: int = Field(17, ge=0, description="Decides every draw.")
     n_splits: int = Field(0, ge=0, description="Folds of what is not tested, as column 'fold'; 0: none.")
     sample: SampleFields | None = Field(None, description="Which rows are drawn, before anything is joined.")

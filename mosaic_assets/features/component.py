@@ -34,9 +34,11 @@ __all__ = [
 class EntityComponent(dg.Component, dg.Model, dg.Resolvable):
     """A thing that features describe, found by its join keys."""
 
-    name: str = Field(description="Name of the entity.", examples=["aircraft"])
-    join_keys: Sequence[str] = Field(description="Columns that identify it.", examples=[["aircraft"]])
-    description: str | None = Field(None, description="What it is.", examples=["An aircraft, by its tail number."])
+    name: str = Field(description="Name of the entity.", examples=["my_thing"])
+    join_keys: Sequence[str] = Field(description="Columns that identify it.", examples=[["thing_id"]])
+    description: str | None = Field(
+        None, description="What it is.", examples=["What the features are about: a customer, a house, a machine."]
+    )
 
     def entity(self) -> Entity:
         """Returns the entity."""
@@ -52,14 +54,14 @@ class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
 
     scaffolded = ("known_delay",)
 
-    name: str = Field(description="Name of the view.", examples=["aircraft"])
-    entities: Sequence[str] = Field(description="Entities that the rows describe, by name.", examples=[["aircraft"]])
+    name: str = Field(description="Name of the view.", examples=["my_view"])
+    entities: Sequence[str] = Field(description="Entities that the rows describe, by name.", examples=[["my_thing"]])
     sql: str = Field(
-        description="SQL file beside this YAML; tables are written folder.table.", examples=["aircraft.sql"]
+        description="SQL file beside this YAML; tables are written folder.table.", examples=["my_view.sql"]
     )
     features: Mapping[str, str] = Field(
         description="Feature → int64, float64, bool, timestamp or string(width).",
-        examples=[{"delay_minutes": "float64"}],
+        examples=[{"amount": "float64"}],
         alias="schema",
     )
     timestamp_field: str = Field("event_ts", description="Column of the event time.")
@@ -149,8 +151,8 @@ class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
 class FeatureServiceComponent(AssetFields, dg.Component, dg.Resolvable):
     """The features that one model uses; the asset keeps them in the online store."""
 
-    name: str = Field(description="Name of the service.", examples=["flight_delay"])
-    features: Sequence[str] = Field(description="view:feature, or view:* for all of a view.", examples=[["aircraft:*"]])
+    name: str = Field(description="Name of the service.", examples=["my_features"])
+    features: Sequence[str] = Field(description="view:feature, or view:* for all of a view.", examples=[["my_view:*"]])
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset that materializes the online views of this service."""

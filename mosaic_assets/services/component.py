@@ -28,17 +28,17 @@ class ServiceComponent(AssetFields, dg.Component, dg.Resolvable):
 
     scaffolded = ("deps",)
 
-    name: str = Field(description="Name of the service.", examples=["flight_delay"])
+    name: str = Field(description="Name of the service.", examples=["my_service"])
     dataset: str = Field(
-        description="Dataset of the model, by name; it says what a request holds.", examples=["flight_delays"]
+        description="Dataset of the model, by name; it says what a request holds.", examples=["my_dataset"]
     )
-    registered_model_name: str = Field(description="Name of the model in the registry.", examples=["flight_delay"])
+    registered_model_name: str = Field(description="Name of the model in the registry.", examples=["my_model"])
     alias: Literal["champion", "challenger"] = Field("champion", description="Which of its versions answers.")
     on_log_failure: Literal["refuse", "answer"] = Field(
         "refuse", description="A request that cannot be logged: refuse it (503), or answer and count it."
     )
     deps: Sequence[str] = Field(
-        (), description="Assets that decide what the alias names.", examples=[["models/flight_delay"]]
+        (), description="Assets that decide what the alias names.", examples=[["models/my_model"]]
     )
 
     @property

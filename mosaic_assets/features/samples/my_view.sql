@@ -1,5 +1,8 @@
--- The join keys of the entity, the event time, the features of the schema.
-select aircraft, arrived_at as event_ts, max(delay_minutes) as delay_minutes
-from tables.flights
-where aircraft is not null and arrived_at is not null
-group by aircraft, arrived_at
+-- One row for each thing and moment. Put your own table and columns for:
+select
+  thing_id,                        -- the join keys of the entities
+  ended_at as event_ts,            -- when it happened (timestamp_field)
+  max(amount) as amount            -- the features of the schema, each by its name and type
+from tables.events
+where thing_id is not null and ended_at is not null
+group by thing_id, ended_at
