@@ -49,6 +49,7 @@ class DatasetPlan:
         label_known_field: When the label became known.
         request: Columns that a request holds; the on-demand function sees them and the looked-up features.
         on_demand: The on-demand function, if any.
+        place: ``file:line`` of its split, for messages; empty: the name is the place.
     """
 
     name: str
@@ -59,6 +60,12 @@ class DatasetPlan:
     label_known_field: str
     request: tuple[str, ...]
     on_demand: OnDemandFunction | None = None
+    place: str = ""
+
+    @property
+    def where(self) -> str:
+        """The place and the name, for messages."""
+        return f"{self.place}, {self.name}" if self.place else self.name
 
 
 def usable_rows(plan: DatasetPlan, entity_df: pa.Table, cutoff: datetime, splitting: Splitting) -> pa.Table:
@@ -86,7 +93,7 @@ def usable_rows(plan: DatasetPlan, entity_df: pa.Table, cutoff: datetime, splitt
     usable = rows.filter(pc.fill_null(inside, False))
     if entity_df.num_rows and not usable.num_rows:
         at = microseconds(entity_df[time_col].drop_null(), time_col)
-        raise nothing_usable(entity_df.num_rows, at, time_col, cutoff, plan.name)
+        raise nothing_usable(entity_df.num_rows, at, time_col, cutoff, plan.where)
     return sampled(usable, plan.entity_key, splitting)
 
 
@@ -112,7 +119,7 @@ def build_rows(
         request=plan.request,
         on_demand=plan.on_demand,
     )
-    where = (plan.entity_key, plan.timestamp_field, splitting, plan.name)
+    where = (plan.entity_key, plan.timestamp_field, splitting, plan.where)
     named = split_column(joined, *where)
     if splitting.split_col in (SPLIT_COLUMN, FOLD_COLUMN):
         joined = joined.drop_columns(splitting.split_col)

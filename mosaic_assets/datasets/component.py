@@ -182,7 +182,7 @@ class DatasetComponent(ExploredFields, dg.Component, dg.Resolvable):
             kinds=("delta",),
             deps=[*tables_in(query), *(view.source for view, _ in service.views)],
             code=code_hash("dataset", query, service, on_demand, self.split, held.to_dict(), self.label, self.leakage),
-            run=lambda work: self.execute(work, service, folder, query, on_demand),
+            run=lambda work: self.execute(work, service, folder, query, on_demand, place),
             check_specs=[
                 dg.AssetCheckSpec(
                     name,
@@ -195,9 +195,11 @@ class DatasetComponent(ExploredFields, dg.Component, dg.Resolvable):
         )
         return dg.Definitions(assets=[asset])
 
-    def execute(self, work: Work, service: FeatureService, folder: Path, query: str, on_demand: str | None) -> Made:
+    def execute(
+        self, work: Work, service: FeatureService, folder: Path, query: str, on_demand: str | None, place: str = ""
+    ) -> Made:
         """Builds the rows as of the step's time, writes them and the manifest."""
-        lake, plan = work.seams.lake, self.plan(service, folder)
+        lake, plan = work.seams.lake, replace(self.plan(service, folder), place=place)
         label_versions, view_versions = (
             pin(work, tables_in(query)),
             pin(work, [view.source for view, _ in service.views]),
