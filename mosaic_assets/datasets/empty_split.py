@@ -36,12 +36,13 @@ def empty_part(
     newest, after = month_start(last), month_start(month_start(last) + timedelta(days=32))
     shares = f"hold out a share of the newest rows: split: {{validation: 0.2}} with time_col: {time_col}"
     if first >= newest:  # All of one month: no month can be held out.
-        return UserError(what, where, f"Land more months, or {shares}.")
+        later = "set the project's clock after them ('mosaic clock')"
+        return UserError(what, where, f"Land more months; where later ones have landed, {later}; or {shares}.")
     ends = f"split: {{train: {newest:%Y-%m-%d}, validation: {after:%Y-%m-%d}}}"
     return UserError(
         what, where,
-        f"Months are counted from the project's clock: set it after the data ('mosaic clock {after:%Y-%m-%d}'), "
-        f"or give ends that lie in it, for instance {ends}, or {shares}.",
+        f"Whole months are counted from the project's clock: set it after the data ('mosaic clock {after:%Y-%m-%d}'). "
+        f"Or give ends that lie in it, for instance {ends}; or {shares}.",
     )  # fmt: skip
 
 

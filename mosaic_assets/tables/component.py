@@ -29,7 +29,7 @@ from mosaic_assets.tables.ledger import Ledger
 from mosaic_assets.tables.publish import publish
 from mosaic_assets.tables.query import Columns, pin, read_text, run_query, tables_in
 from mosaic_assets.tables.source import FileSource, named_format
-from mosaic_assets.work import Made, Work, code_hash
+from mosaic_assets.work import Made, Work, code_hash, set_aside
 from mosaic_resources.engine.session import engine_errors
 from mosaic_resources.errors import UserError
 
@@ -144,6 +144,7 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
         if report.version is None:
             raise UserError(f"No file matches '{self.path}'.", str(landing), "Land the first file, then run again.")
         names = kept_columns(seams.lake.schema(self.key, report.version), self.rescued_data_column)
+        aside = f"the column {self.rescued_data_column}"
         return Made(
             table=self.key,
             version=report.version,
@@ -154,6 +155,7 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
                 "known_files": report.num_known_files,
                 "reloaded_files": len(report.reloaded),
                 "added_columns": list(report.added),
+                **set_aside(report.num_rescued, report.num_rows, "hold something that does not fit", aside),
             },
         )
 

@@ -47,6 +47,10 @@ def test_new_project_runs(tmp_path: Path, validate: Callable[[Mapping[str, Any]]
     assert told("validate", *here) == []
     (first,) = told("materialize", "raw/trips+", *here)
     assert first["assets"] == ["raw/trips", "tables/trips", "features/station_trips"]
+    assert first["set_aside"] == {
+        "raw/trips": "1 of 60 rows hold something that does not fit: see the column _rescued_data",
+        "tables/trips": "1 of 59 rows break a rule: see tables/trips__quarantine",
+    }
 
     state = told("status", *here)
     rows = {row["table"]: row["rows"] for row in state["tables"]}
@@ -82,8 +86,10 @@ def test_the_readme_of_a_new_project_holds(tmp_path: Path, monkeypatch: pytest.M
     for name in re.findall(r"^\| `([^`]+)`", readme, re.M):
         assert (project / name).is_file(), name
     (lines,) = re.findall(r"^```\n(mosaic .*?)^```", readme, re.M | re.S)
-    for line in lines.splitlines():
-        run(*shlex.split(line)[1:])
+    said = [run(*shlex.split(line)[1:]) for line in lines.splitlines()]
+    assert "raw/trips: 1 of 60 rows hold something" in said[1]
+    shown = re.findall(r"`mosaic (quarantine show [^`]+)`", readme)
+    assert re.search(r"^ 17 +park .* -5.0 ", run(*shown[0].split()), re.M)
 
     # 1. A second file: only it is read.
     january = project / "landing" / "trips" / "2024-01.csv"
