@@ -59,10 +59,12 @@ class AssetFields(dg.Model):
     scaffolded: ClassVar[Sequence[str]] = ()
     """Optional fields that a first declaration carries."""
 
-    description: str | None = Field(None, description="What the asset holds.", examples=["Flights, typed, in UTC."])
+    description: str | None = Field(
+        None, description="What the asset holds.", examples=["What a row is, and of which time."]
+    )
     owners: Sequence[str] = Field((), description="E-mail addresses or team:<name>.", examples=[["team:data"]])
-    tags: Mapping[str, str] = Field({}, description="Tags for filtering.", examples=[{"domain": "flights"}])
-    group_name: str | None = Field(None, description="Group in the UI; default: the station.", examples=["flights"])
+    tags: Mapping[str, str] = Field({}, description="Tags for filtering.", examples=[{"domain": "sales"}])
+    group_name: str | None = Field(None, description="Group in the UI; default: the station.", examples=["sales"])
     kinds: Sequence[str] = Field((), description="Kinds shown beside those that the component sets.")
     metadata: Mapping[str, Any] = Field({}, description="Further metadata.")
     code_version: str | None = Field(None, description="Version of the code; default: a hash of what is declared.")

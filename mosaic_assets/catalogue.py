@@ -41,13 +41,18 @@ def reference(context: ComponentLoadContext, kind: type[Kind], name: str, field:
     return known[name]
 
 
-def where(context: ComponentLoadContext | ComponentDeclLoadContext, field: str) -> str:
-    """Returns ``file:line`` of an attribute of this component; the folder where it was declared in Python."""
+def where(context: ComponentLoadContext | ComponentDeclLoadContext, *path: str) -> str:
+    """Returns ``file:line`` of an attribute of this component; the folder where it was declared in Python.
+
+    Args:
+        context: The component's.
+        path: The attribute, and keys within it.
+    """
     declaration = getattr(context, "component_decl", None)
     tree = getattr(getattr(declaration, "source_tree", None), "source_position_tree", None)
     if tree is None:
         return str(context.path)
-    for step in ("attributes", field):
+    for step in ("attributes", *path):
         tree = tree.children.get(step, tree)
     return f"{tree.position.filename}:{tree.position.start.line}"
 

@@ -37,6 +37,7 @@ def declaration(component: type[BaseModel], type_name: str, also: Sequence[str] 
         ...     weight: float = Field(1.0, description="In kilograms.")
         >>> print(declaration(Thing, "rooms.Thing"), end="")
         # A thing.
+        # Names are examples: put your own. What each field takes stands beside it.
         type: rooms.Thing
         attributes:
           name: lamp  # Its name.
@@ -48,6 +49,7 @@ def declaration(component: type[BaseModel], type_name: str, also: Sequence[str] 
     left = [name for name in _own_first(component) if name not in written]
     lines = [
         f"# {(component.__doc__ or type_name).strip().splitlines()[0]}",
+        *(["# Names are examples: put your own. What each field takes stands beside it."] if written else []),
         f"type: {type_name}",
         "attributes:" if written else "attributes: {}",
     ]

@@ -17,11 +17,24 @@ from mosaic_resources.delta.schema import schema_rows
 from mosaic_resources.errors import UserError
 from mosaic_resources.seams import Seams
 
-__all__ = ["COMPARISON", "BlockedError", "CheckOutcome", "Link", "Made", "Markdown", "Work", "code_hash", "table_use"]
+__all__ = [
+    "COMPARISON",
+    "SET_ASIDE",
+    "BlockedError",
+    "CheckOutcome",
+    "Link",
+    "Made",
+    "Markdown",
+    "Work",
+    "code_hash",
+    "table_use",
+]
 
 
 # Name of the metadata (and version tag) whose line `mosaic materialize` prints.
 COMPARISON = "comparison"
+# The same for a line on rows that are kept, but not where a reader looks for them.
+SET_ASIDE = "set_aside"
 
 
 @dataclass(frozen=True)
@@ -189,6 +202,16 @@ def table_use(
         row_count=num_rows,
         asset_key=name,
     )
+
+
+def set_aside(num_rows: int, of_rows: int, what: str, where: str) -> dict[str, str]:
+    """Returns the metadata line on rows that are kept, but not where a reader looks for them; none for no rows.
+
+    Example:
+        >>> set_aside(1, 60, "break a rule", "tables/trips__quarantine")
+        {'set_aside': '1 of 60 rows break a rule: see tables/trips__quarantine'}
+    """
+    return {SET_ASIDE: f"{num_rows:,} of {of_rows:,} rows {what}: see {where}"} if num_rows else {}
 
 
 def code_hash(*parts: object) -> str:

@@ -2,6 +2,9 @@
 
 import keyword
 import re
+import shlex
+import shutil
+import sysconfig
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +13,7 @@ import typer
 from mosaic_assets.cli.output import Output, OutputOption, console, emit, errors
 from mosaic_resources.errors import UserError
 
-__all__ = ["init", "make_project"]
+__all__ = ["first_commands", "init", "make_project"]
 
 TEMPLATE = Path(__file__).parent / "template"
 SUFFIX = ".template"
@@ -25,13 +28,37 @@ def init(
         made = make_project(folder)
         root = folder.resolve()
 
+        next_commands = first_commands(folder, Path(sysconfig.get_path("scripts")), shutil.which("mosaic"))
+
         def show() -> None:
             console.print(f"[green]made[/green] {root} ({len(made)} files)", soft_wrap=True)
             console.print(
-                f"  cd {folder}\n  mosaic validate\n  mosaic materialize 'raw/trips+'\n  mosaic status", markup=False
+                "\n".join(f"  {line}" for line in next_commands), markup=False, highlight=False, soft_wrap=True
             )
+            console.print("README.md there goes on: a second file, another column, a model and its service.")
 
-        emit({"project": str(root), "files": [str(file.relative_to(root)) for file in made]}, output, show)
+        files = [str(file.relative_to(root)) for file in made]
+        emit({"project": str(root), "files": files, "next": next_commands}, output, show)
+
+
+def first_commands(folder: Path, scripts: Path, found: str | None) -> list[str]:
+    """Returns what to type next: it works when pasted, also where the environment is not activated.
+
+    Args:
+        folder: The project, as it was named.
+        scripts: Folder of the scripts of the running environment.
+        found: The ``mosaic`` that the shell would find, if any.
+
+    Example:
+        >>> first_commands(Path("my-project"), Path("/opt/mosaic/bin"), "/opt/mosaic/bin/mosaic")[:2]
+        ['cd my-project', 'mosaic validate']
+    """
+    reached = found is not None and Path(found).parent.resolve() == scripts.resolve()
+    activate = scripts / "activate"
+    first = [] if reached or not activate.is_file() else [f"source {shlex.quote(str(activate))}"]
+    mosaic = "mosaic" if reached or first else shlex.quote(str(scripts / "mosaic"))
+    verbs = ("validate", "materialize 'raw/trips+'", "status")
+    return [*first, f"cd {shlex.quote(str(folder))}", *(f"{mosaic} {verb}" for verb in verbs)]
 
 
 def make_project(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import typer
 
+from mosaic_assets.cli.clock import clock
 from mosaic_assets.cli.demo import demo
 from mosaic_assets.cli.doctor import doctor
 from mosaic_assets.cli.features import features
@@ -24,6 +25,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-for verb in (init, validate, materialize, serve, up, status, features, trace, upkeep, demo, doctor):
+for verb in (init, validate, materialize, serve, up, status, features, trace, clock, upkeep, demo, doctor):
     app.command()(verb)
 app.add_typer(quarantine)

@@ -35,7 +35,7 @@ def materialize(
         from mosaic_assets.orchestration.run import materialize as run
         from mosaic_assets.orchestration.selection import changed_keys, never_made, partitioned_runs, select
         from mosaic_assets.orchestration.yaml_check import require_variables
-        from mosaic_assets.work import COMPARISON
+        from mosaic_assets.work import COMPARISON, SET_ASIDE
         from mosaic_resources.errors import UserError
         from mosaic_resources.settings.settings import load_settings
 
@@ -56,11 +56,14 @@ def materialize(
                     with console.status(label) if output is Output.text else errors(output):
                         result = run(defs, instance, group, partitions=span)
                     pending.done(group)
-                    told = _told(result, COMPARISON)
-                    made.append({"assets": group, "partitions": span, "run_id": result.run_id, "comparisons": told})
+                    told, kept = _told(result, COMPARISON), _told(result, SET_ASIDE)
+                    made.append(
+                        {"assets": group, "partitions": span, "run_id": result.run_id, "comparisons": told,
+                         "set_aside": kept}
+                    )  # fmt: skip
                     if output is Output.text:
                         console.print(f"[green]made[/green] {label}")
-                        for key, line in told.items():
+                        for key, line in [*kept.items(), *told.items()]:
                             console.print(f"  [bold]{key}[/bold]: {line}", highlight=False, soft_wrap=True)
             finally:
                 _send_lineage(settings)

@@ -27,6 +27,7 @@ def collect(seams: "Seams") -> dict[str, Any]:
     from mosaic_assets.services.endpoints import built_services
     from mosaic_assets.tables.listing import list_tables
     from mosaic_resources.bentos.process import adopt
+    from mosaic_resources.settings.clock import is_simulated, now_utc
 
     settings, lake, outbox = seams.settings, seams.lake, seams.outbox
     names = list_tables(lake, outbox)
@@ -35,6 +36,7 @@ def collect(seams: "Seams") -> dict[str, Any]:
         "project": str(settings.project_root),
         "target": settings.target,
         "engine": settings.engine,
+        "simulated_now_utc": now_utc(settings.state).isoformat() if is_simulated(settings.state) else None,
         "lake": settings.lake,
         "state": str(settings.state),
         "state_bytes": disk_use(settings.state),
@@ -80,6 +82,8 @@ def _show(state: dict[str, Any]) -> None:
     console.print(
         f"[bold]{state['project']}[/bold], target {state['target']}, engine {state['engine']}", soft_wrap=True
     )
+    if state["simulated_now_utc"]:
+        console.print(f"clock: {state['simulated_now_utc']}, simulated ('mosaic clock')", highlight=False)
     tables = Table("table", "version", "rows", box=None)
     for row in state["tables"]:
         tables.add_row(row["table"], str(row["version"]), f"{row['rows']:,}")

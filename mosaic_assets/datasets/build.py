@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mosaic_assets.datasets.empty_split import nothing_usable
 from mosaic_assets.datasets.manifest import Manifest
 from mosaic_assets.datasets.row_hash import row_hash
 from mosaic_assets.datasets.splits import (
@@ -22,6 +23,7 @@ from mosaic_assets.datasets.splits import (
     split_column,
 )
 from mosaic_assets.features.definition import service_of
+from mosaic_assets.features.historical import microseconds
 from mosaic_assets.features.join import join_features
 from mosaic_assets.features.views import FeatureService, FeatureView
 from mosaic_resources.bentos.on_demand import OnDemandFunction, load_on_demand
@@ -47,6 +49,7 @@ class DatasetPlan:
         label_known_field: When the label became known.
         request: Columns that a request holds; the on-demand function sees them and the looked-up features.
         on_demand: The on-demand function, if any.
+        place: ``file:line`` of its split, for messages; empty: the name is the place.
     """
 
     name: str
@@ -57,6 +60,12 @@ class DatasetPlan:
     label_known_field: str
     request: tuple[str, ...]
     on_demand: OnDemandFunction | None = None
+    place: str = ""
+
+    @property
+    def where(self) -> str:
+        """The place and the name, for messages."""
+        return f"{self.place}, {self.name}" if self.place else self.name
 
 
 def usable_rows(plan: DatasetPlan, entity_df: pa.Table, cutoff: datetime, splitting: Splitting) -> pa.Table:
@@ -69,7 +78,8 @@ def usable_rows(plan: DatasetPlan, entity_df: pa.Table, cutoff: datetime, splitt
         splitting: How rows are drawn and held out.
 
     Raises:
-        UserError: The entity table lacks a column, has one that the dataset makes, or has a duplicate key.
+        UserError: The entity table lacks a column, has one that the dataset makes, or has a duplicate key; or none of
+            its rows can be used.
     """
     for name in splitting.columns:
         if name not in entity_df.column_names:
@@ -80,7 +90,11 @@ def usable_rows(plan: DatasetPlan, entity_df: pa.Table, cutoff: datetime, splitt
     rows = _known_labels(plan, entity_df, cutoff)
     time_col, end = splitting.time_col or plan.timestamp_field, splitting.bounds[-1] if splitting.bounds else cutoff
     inside = pc.less(rows[time_col], pa.scalar(end, pa.timestamp("us", tz="UTC")))
-    return sampled(rows.filter(pc.fill_null(inside, False)), plan.entity_key, splitting)
+    usable = rows.filter(pc.fill_null(inside, False))
+    if entity_df.num_rows and not usable.num_rows:
+        at = microseconds(entity_df[time_col].drop_null(), time_col)
+        raise nothing_usable(entity_df.num_rows, at, time_col, cutoff, plan.where)
+    return sampled(usable, plan.entity_key, splitting)
 
 
 def build_rows(
@@ -105,7 +119,7 @@ def build_rows(
         request=plan.request,
         on_demand=plan.on_demand,
     )
-    where = (plan.entity_key, plan.timestamp_field, splitting, plan.name)
+    where = (plan.entity_key, plan.timestamp_field, splitting, plan.where)
     named = split_column(joined, *where)
     if splitting.split_col in (SPLIT_COLUMN, FOLD_COLUMN):
         joined = joined.drop_columns(splitting.split_col)

@@ -23,6 +23,7 @@ from mosaic_assets.features.definition import service_definition
 from mosaic_assets.features.views import FeatureService, FeatureView
 from mosaic_assets.orchestration.station import station
 from mosaic_assets.tables.query import pin, read_text, run_query, tables_in
+from mosaic_assets.value_types import known_type
 from mosaic_assets.work import CheckOutcome, Made, Work, code_hash
 from mosaic_resources.bentos.on_demand import load_on_demand
 from mosaic_resources.engine.session import engine_errors
@@ -54,7 +55,7 @@ class SampleFields(dg.Model, dg.Resolvable):
 
     rows: int | None = Field(None, ge=1, description="How many rows.", examples=[100000])
     share: float | None = Field(None, gt=0, le=1, description="Or which share of them.", examples=[0.1])
-    stratify_by: Sequence[str] = Field((), description="Columns whose shares are kept.", examples=[["late"]])
+    stratify_by: Sequence[str] = Field((), description="Columns whose shares are kept.", examples=[["label"]])
 
 
 class LeakageFields(dg.Model, dg.Resolvable):
@@ -69,11 +70,11 @@ class LeakageFields(dg.Model, dg.Resolvable):
         0.01, ge=0, le=1, description="Share of held-out rows that may equal rows of an earlier split."
     )
     known_ahead: Sequence[str] = Field(
-        (), description="Columns that are known before their time, as a timetable.", examples=[["aircraft__next_at"]]
+        (), description="Columns that are known before their time, as a timetable.", examples=[["my_view__next_at"]]
     )
-    allow: Sequence[str] = Field((), description="Columns that the monitors pass over.", examples=[["departs_at"]])
+    allow: Sequence[str] = Field((), description="Columns that the monitors pass over.", examples=[["started_at"]])
     inference_table: str | None = Field(
-        None, description="Logged requests to compare with.", examples=["predictions/flight_delay_requests"]
+        None, description="Logged requests to compare with.", examples=["predictions/my_service_requests"]
     )
     max_request_distance: float | None = Field(
         0.5, description="Largest distance of a column between training and requests, 0 to 1."
@@ -98,18 +99,18 @@ class LeakageFields(dg.Model, dg.Resolvable):
 class DatasetComponent(ExploredFields, dg.Component, dg.Resolvable):
     """Labels joined with features as they were known at each row's time, pinned by a manifest."""
 
-    name: str = Field(description="Name of the dataset.", examples=["flight_delays"])
+    name: str = Field(description="Name of the dataset.", examples=["my_dataset"])
     sql: str = Field(description="SQL file of the entity table: keys, times, label.", examples=["labels.sql"])
-    feature_service: str = Field(description="Features, by the service's name.", examples=["flight_delay"])
-    entity_key: Sequence[str] = Field(description="Columns that identify a row.", examples=[["flight_id"]])
+    feature_service: str = Field(description="Features, by the service's name.", examples=["my_features"])
+    entity_key: Sequence[str] = Field(description="Columns that identify a row.", examples=[["event_id"]])
     timestamp_field: str = Field(description="Time that a row looks from.", examples=["asked_at"])
-    label: str = Field(description="Label column.", examples=["late"])
+    label: str = Field(description="Label column.", examples=["label"])
     label_known_field: str = Field(
         description="Column that says when the label became known.", examples=["label_known_ts"]
     )
     request: Mapping[str, str] = Field(
         description="What a request holds: column → string, int64, float64 or timestamp.",
-        examples=[{"aircraft": "string", "departs_at": "timestamp"}],
+        examples=[{"thing_id": "string", "started_at": "timestamp"}],
     )
     on_demand: str | None = Field(
         None, description="Python file with def features(request).", examples=["on_demand.py"]
@@ -122,9 +123,9 @@ class DatasetComponent(ExploredFields, dg.Component, dg.Resolvable):
         None, description="Time to split by; with shares: the newest rows are held out.", examples=["asked_at"]
     )
     stratify_by: Sequence[str] = Field(
-        (), description="Columns whose shares are the same in all splits.", examples=[["late"]]
+        (), description="Columns whose shares are the same in all splits.", examples=[["label"]]
     )
-    group_by: Sequence[str] = Field((), description="Columns whose rows stay in one split.", examples=[["aircraft"]])
+    group_by: Sequence[str] = Field((), description="Columns whose rows stay in one split.", examples=[["thing_id"]])
     seed: int = Field(17, ge=0, description="Decides every draw.")
     n_splits: int = Field(0, ge=0, description="Folds of what is not tested, as column 'fold'; 0: none.")
     sample: SampleFields | None = Field(None, description="Which rows are drawn, before anything is joined.")
@@ -168,6 +169,8 @@ class DatasetComponent(ExploredFields, dg.Component, dg.Resolvable):
         """Returns the asset of the dataset."""
         folder, place = Path(context.path), where(context, "split")
         rules = self.leakage.rules(where(context, "leakage"))
+        for name, kind in self.request.items():
+            known_type("request field", name, kind, where(context, "request", name))
         held = self.splitting(datetime(2000, 1, 1, tzinfo=UTC), place)  # A contradiction is found before anything runs.
         service = feature_service(context, self.feature_service)
         query = read_text(folder / self.sql, where(context, "sql"))
@@ -179,7 +182,7 @@ class DatasetComponent(ExploredFields, dg.Component, dg.Resolvable):
             kinds=("delta",),
             deps=[*tables_in(query), *(view.source for view, _ in service.views)],
             code=code_hash("dataset", query, service, on_demand, self.split, held.to_dict(), self.label, self.leakage),
-            run=lambda work: self.execute(work, service, folder, query, on_demand),
+            run=lambda work: self.execute(work, service, folder, query, on_demand, place),
             check_specs=[
                 dg.AssetCheckSpec(
                     name,
@@ -192,9 +195,11 @@ class DatasetComponent(ExploredFields, dg.Component, dg.Resolvable):
         )
         return dg.Definitions(assets=[asset])
 
-    def execute(self, work: Work, service: FeatureService, folder: Path, query: str, on_demand: str | None) -> Made:
+    def execute(
+        self, work: Work, service: FeatureService, folder: Path, query: str, on_demand: str | None, place: str = ""
+    ) -> Made:
         """Builds the rows as of the step's time, writes them and the manifest."""
-        lake, plan = work.seams.lake, self.plan(service, folder)
+        lake, plan = work.seams.lake, replace(self.plan(service, folder), place=place)
         label_versions, view_versions = (
             pin(work, tables_in(query)),
             pin(work, [view.source for view, _ in service.views]),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mosaic_assets.datasets.assignment import first_by_hash, grouped_parts, random_parts, stratified_parts
+from mosaic_assets.datasets.empty_split import empty_part
 from mosaic_assets.datasets.time_splits import bounds_by_share, parts_by_time, time_blocks
 from mosaic_assets.features.historical import microseconds
 from mosaic_assets.key_hash import key_hash
@@ -137,13 +138,18 @@ def split_column(
     if splitting.split_col is not None:
         return _declared(rows[splitting.split_col], splitting.split_col, where)
     if splitting.bounds:
-        at = microseconds(rows[splitting.time_col or timestamp_field], splitting.time_col or timestamp_field)
+        time_col = splitting.time_col or timestamp_field
+        at = microseconds(rows[time_col], time_col)
         parts, widths = parts_by_time(at, splitting.bounds), _widths(splitting.bounds)
     else:
         parts, widths = _parts(rows, key, splitting, splitting.shares, "split"), list(splitting.shares)
     for number, name in enumerate(SPLITS):
         if (widths[number] > 0 or number == 0) and not (parts == number).any():
-            raise UserError(f"The split '{name}' has no rows.", where, "Land more history, or hold out less.")
+            if splitting.bounds and len(at):
+                raise empty_part(name, number, at, splitting.bounds, time_col, rows.num_rows, where)
+            raise UserError(
+                f"The split '{name}' of {rows.num_rows} rows has none.", where, "Land more, or hold out less."
+            )
     return pa.chunked_array([pa.array(np.array(SPLITS)[parts], pa.string())])
 
 

@@ -1,7 +1,8 @@
 """The Dagster face of features: entities, feature views, feature services."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -26,6 +27,7 @@ __all__ = [
     "FeatureViewComponent",
     "feature_service",
     "feature_service_of",
+    "feature_views",
 ]
 
 
@@ -33,9 +35,11 @@ __all__ = [
 class EntityComponent(dg.Component, dg.Model, dg.Resolvable):
     """A thing that features describe, found by its join keys."""
 
-    name: str = Field(description="Name of the entity.", examples=["aircraft"])
-    join_keys: Sequence[str] = Field(description="Columns that identify it.", examples=[["aircraft"]])
-    description: str | None = Field(None, description="What it is.", examples=["An aircraft, by its tail number."])
+    name: str = Field(description="Name of the entity.", examples=["my_thing"])
+    join_keys: Sequence[str] = Field(description="Columns that identify it.", examples=[["thing_id"]])
+    description: str | None = Field(
+        None, description="What it is.", examples=["What the features are about: a customer, a house, a machine."]
+    )
 
     def entity(self) -> Entity:
         """Returns the entity."""
@@ -51,14 +55,14 @@ class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
 
     scaffolded = ("known_delay",)
 
-    name: str = Field(description="Name of the view.", examples=["aircraft"])
-    entities: Sequence[str] = Field(description="Entities that the rows describe, by name.", examples=[["aircraft"]])
+    name: str = Field(description="Name of the view.", examples=["my_view"])
+    entities: Sequence[str] = Field(description="Entities that the rows describe, by name.", examples=[["my_thing"]])
     sql: str = Field(
-        description="SQL file beside this YAML; tables are written folder.table.", examples=["aircraft.sql"]
+        description="SQL file beside this YAML; tables are written folder.table.", examples=["my_view.sql"]
     )
     features: Mapping[str, str] = Field(
         description="Feature → int64, float64, bool, timestamp or string(width).",
-        examples=[{"delay_minutes": "float64"}],
+        examples=[{"amount": "float64"}],
         alias="schema",
     )
     timestamp_field: str = Field("event_ts", description="Column of the event time.")
@@ -74,27 +78,32 @@ class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
         """Key of the view's table."""
         return f"features/{self.name}"
 
-    def view(self, entities: Mapping[str, Entity], place: str) -> FeatureView:
+    def view(self, entities: Mapping[str, Entity], place_of: Callable[[str], str]) -> FeatureView:
         """Returns the view.
 
+        Args:
+            entities: The project's entities by name.
+            place_of: Field → place for messages.
+
         Raises:
-            UserError: Both or neither of the known time's column and delay are declared, or a duration is malformed.
+            UserError: Both or neither of the known time's column and delay are declared, a duration is malformed, or a
+                type is unknown.
         """
         if (self.created_timestamp_column is None) == (self.known_delay is None):
             raise UserError(
                 f"FeatureView '{self.name}' needs a known time.",
-                place,
+                place_of("name"),
                 "Declare 'created_timestamp_column' or 'known_delay', one of them.",
             )
         return FeatureView(
             self.name,
             tuple(entities[name] for name in self.entities),
-            fields_of(self.features, place),
+            fields_of(self.features, place_of("schema")),
             self.table,
             self.timestamp_field,
             self.created_timestamp_column,
-            duration(self.known_delay, place) or timedelta(0),
-            duration(self.ttl, place),
+            duration(self.known_delay, place_of("known_delay")) or timedelta(0),
+            duration(self.ttl, place_of("ttl")),
             self.online,
         )
 
@@ -102,7 +111,7 @@ class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
         """Returns the asset of the view's table."""
         for name in self.entities:
             reference(context, EntityComponent, name, "entities")
-        view = self.view(_entities(context), where(context, "name"))
+        view = self.view(_entities(context), partial(where, context))
         query = read_text(Path(context.path) / self.sql, where(context, "sql"))
         inputs = tables_in(query)
         asset = station(
@@ -143,8 +152,8 @@ class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
 class FeatureServiceComponent(AssetFields, dg.Component, dg.Resolvable):
     """The features that one model uses; the asset keeps them in the online store."""
 
-    name: str = Field(description="Name of the service.", examples=["flight_delay"])
-    features: Sequence[str] = Field(description="view:feature, or view:* for all of a view.", examples=[["aircraft:*"]])
+    name: str = Field(description="Name of the service.", examples=["my_features"])
+    features: Sequence[str] = Field(description="view:feature, or view:* for all of a view.", examples=[["my_view:*"]])
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset that materializes the online views of this service."""
@@ -198,7 +207,7 @@ def feature_service(context: dg.ComponentLoadContext, name: str) -> FeatureServi
         UnknownNameError: A view or feature that it names is not declared.
     """
     component = reference(context, FeatureServiceComponent, name, "feature_service")
-    return _assemble(component, context.component_tree, where(context, "features"))
+    return _assemble(component, context.component_tree)
 
 
 def feature_service_of(tree: dg.ComponentTree, name: str) -> FeatureService:
@@ -210,13 +219,21 @@ def feature_service_of(tree: dg.ComponentTree, name: str) -> FeatureService:
     known = {service.name: service for service in tree.get_all_components(of_type=FeatureServiceComponent)}
     if name not in known:
         raise UnknownNameError("FeatureServiceComponent", name, known)
-    return _assemble(known[name], tree, f"FeatureService '{name}'")
+    return _assemble(known[name], tree)
 
 
-def _assemble(component: FeatureServiceComponent, tree: dg.ComponentTree, place: str) -> FeatureService:
+def _assemble(component: FeatureServiceComponent, tree: dg.ComponentTree) -> FeatureService:
+    return FeatureService.of(component.name, feature_views(tree).values(), map(FeatureRef.parse, component.features))
+
+
+def feature_views(tree: dg.ComponentTree) -> dict[str, FeatureView]:
+    """Returns name → declared feature view of a project."""
     entities = {one.name: one.entity() for one in tree.get_all_components(of_type=EntityComponent)}
-    views = [one.view(entities, place) for one in tree.get_all_components(of_type=FeatureViewComponent)]
-    return FeatureService.of(component.name, views, map(FeatureRef.parse, component.features))
+    return {
+        # Its own file and line are told where the view itself is built.
+        one.name: one.view(entities, lambda _, name=one.name: f"FeatureView '{name}'")  # type: ignore[misc]
+        for one in tree.get_all_components(of_type=FeatureViewComponent)
+    }
 
 
 def _entities(context: dg.ComponentLoadContext) -> dict[str, Entity]:

@@ -7,18 +7,12 @@ from datetime import timedelta
 import pyarrow as pa
 
 from mosaic_assets.features.historical import known_times, required_columns
-from mosaic_assets.features.views import Dtype, FeatureView, Field
-from mosaic_resources.errors import UnknownNameError, UserError
+from mosaic_assets.features.views import FeatureView, Field
+from mosaic_assets.value_types import FEATURE_TYPES, known_type
+from mosaic_resources.errors import UserError
 
-__all__ = ["arrow_type", "check_rows", "duration", "fields_of"]
+__all__ = ["check_rows", "duration", "fields_of"]
 
-ARROW: dict[str, pa.DataType] = {
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "string": pa.string(),
-}
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -36,22 +30,17 @@ def duration(text: str | None, where: str) -> timedelta | None:
     return timedelta(seconds=int(match[1]) * UNITS[match[2]])
 
 
-def arrow_type(dtype: Dtype) -> pa.DataType:
-    """Returns the Arrow type of a feature type."""
-    return ARROW[dtype]
-
-
 def fields_of(schema: Mapping[str, str], where: str) -> tuple[Field, ...]:
     """Returns the features of a ``schema`` block (name → type; ``string(32)`` gives the width online).
 
     Raises:
-        UnknownNameError: A type is unknown.
+        UserError: A type is unknown.
     """
     fields = []
     for name, text in schema.items():
         match = re.fullmatch(r"(\w+?)(?:\((\d+)\))?", text)
-        if not match or match[1] not in ARROW:
-            raise UnknownNameError("feature type", text, ARROW, where)
+        known_type("feature", name, match[1] if match else text, where)
+        assert match is not None
         width = int(match[2]) if match[2] else 32 if match[1] == "string" else 8
         fields.append(Field(name, match[1], width))  # type: ignore[arg-type]
     return tuple(fields)
@@ -70,7 +59,7 @@ def check_rows(view: FeatureView, rows: pa.Table, where: str) -> pa.Table:
         raise UserError(f"The view lacks column '{missing[0]}'.", where, f"It has: {', '.join(rows.column_names)}.")
     for field in view.schema:
         got = rows.schema.field(field.name).type
-        if got != arrow_type(field.dtype):
+        if got != FEATURE_TYPES[field.dtype]:
             raise UserError(
                 f"Feature '{field.name}' is {got}, declared as {field.dtype}.", where, "Cast it in the query."
             )

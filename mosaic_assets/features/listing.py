@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from mosaic_assets.features.component import EntityComponent, FeatureServiceComponent, FeatureViewComponent
+from mosaic_assets.features.component import FeatureServiceComponent, FeatureViewComponent, feature_views
 from mosaic_assets.features.views import FeatureRef
 from mosaic_assets.orchestration.selection import select
 from mosaic_resources.errors import UnknownNameError
@@ -15,16 +15,15 @@ __all__ = ["describe_view", "list_views", "stands_on"]
 
 def list_views(tree: dg.ComponentTree) -> list[dict[str, Any]]:
     """Returns the declared feature views as plain values, by name."""
-    entities = {one.name: one.entity() for one in tree.get_all_components(of_type=EntityComponent)}
+    views = feature_views(tree)
     services = tree.get_all_components(of_type=FeatureServiceComponent)
     found = []
     for one in sorted(tree.get_all_components(of_type=FeatureViewComponent), key=lambda view: view.name):
-        view = one.view(entities, f"FeatureView '{one.name}'")
         users = [service.name for service in services if _used(service, one.name)]
         found.append(
             {"view": one.name, "description": one.description, "owners": list(one.owners), "tags": dict(one.tags),
-             "entities": list(one.entities), "join_keys": list(view.join_keys), "features": dict(one.features),
-             "known": one.created_timestamp_column or f"after {one.known_delay}", "ttl": one.ttl,
+             "entities": list(one.entities), "join_keys": list(views[one.name].join_keys),
+             "features": dict(one.features), "known": one.created_timestamp_column or f"after {one.known_delay}", "ttl": one.ttl,
              "online": one.online, "table": one.table, "feature_services": users}
         )  # fmt: skip
     return found

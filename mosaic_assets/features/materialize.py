@@ -1,6 +1,6 @@
 """The way online: rows of a view to the online store, and back again for the keys of a request."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,25 +11,19 @@ import pyarrow.compute as pc
 
 from mosaic_assets.features.historical import known_times
 from mosaic_assets.features.views import FeatureService, FeatureView, Field
+from mosaic_assets.value_types import FEATURE_TYPES
 from mosaic_resources.errors import UnknownNameError, UserError
 from mosaic_resources.online.blob import Column, decode, encode, rows_of
 from mosaic_resources.online.contract import OnlineStore
 from mosaic_resources.online.keys import encode_keys
 from mosaic_resources.online.layout import BlobLayout, FieldLayout, ViewLayout
 
-__all__ = ["ARROW_TYPES", "get_online_features", "layouts", "materialize", "push", "to_us", "ttl_us"]
+__all__ = ["get_online_features", "layouts", "materialize", "push", "to_us", "ttl_us"]
 
 # Entities for each transaction: enough to be quick, few enough that the pages of one fit in memory.
 KEYS_PER_WRITE = 200_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Ints = npt.NDArray[np.int64]
-ARROW_TYPES: Mapping[str, pa.DataType] = {
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "string": pa.string(),
-}
 
 
 def layouts(service: FeatureService) -> tuple[BlobLayout, ...]:
@@ -173,7 +167,7 @@ def _newest(code: Ints, event: Ints, known: Ints) -> Ints:
 
 def _stored_values(field: Field, column: pa.ChunkedArray, view: str) -> npt.NDArray[Any]:
     try:
-        cast = pc.cast(column.combine_chunks(), ARROW_TYPES[field.dtype])
+        cast = pc.cast(column.combine_chunks(), FEATURE_TYPES[field.dtype])
     except pa.ArrowInvalid as exc:
         raise UserError(
             f"Feature '{field.name}' is {column.type}, not {field.dtype}: {exc}.",
@@ -198,7 +192,7 @@ def _key_values(column: pa.ChunkedArray) -> list[Any]:
 
 
 def _arrow(field: Field, column: Column) -> pa.Array:
-    kind = ARROW_TYPES[field.dtype]
+    kind = FEATURE_TYPES[field.dtype]
     values = column.values.tolist() if field.dtype == "string" else column.values
     # A mask, not from_pandas: a NaN stays a NaN.
     return pa.array(

@@ -7,8 +7,8 @@ from datetime import datetime
 import pyarrow as pa
 
 from mosaic_assets.features.incremental import materialize_incremental
-from mosaic_assets.features.materialize import ARROW_TYPES
 from mosaic_assets.features.views import FeatureService, FeatureView, column_name
+from mosaic_assets.value_types import FEATURE_TYPES
 from mosaic_resources.delta.lake import Lake
 from mosaic_resources.online.contract import OnlineStore
 
@@ -53,6 +53,6 @@ def refresh(
         told.append({"view": view.name, "keys": keys, "written": written})
         for field in chosen:
             name = column_name(view.name, field.name)
-            fields.append(pa.field(name, ARROW_TYPES[field.dtype]))
+            fields.append(pa.field(name, FEATURE_TYPES[field.dtype]))
             columns[name] = [(view.source, field.name)]
     return Refreshed(pa.Table.from_pylist(told), pa.schema(fields), columns)

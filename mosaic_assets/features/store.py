@@ -10,8 +10,12 @@ import dagster as dg
 import pyarrow as pa
 
 from mosaic_assets.features import materialize as online
-from mosaic_assets.features.component import EntityComponent, FeatureServiceComponent, FeatureViewComponent
-from mosaic_assets.features.component import feature_service_of as assembled
+from mosaic_assets.features.component import (
+    EntityComponent,
+    FeatureServiceComponent,
+    feature_service_of,
+    feature_views,
+)
 from mosaic_assets.features.historical import get_historical_features, known_times
 from mosaic_assets.features.incremental import materialize_incremental
 from mosaic_assets.features.views import Entity, FeatureRef, FeatureService, FeatureView
@@ -54,14 +58,13 @@ class FeatureStore:
     @cached_property
     def feature_views(self) -> Mapping[str, FeatureView]:
         """Name → feature view."""
-        declared = self._tree.get_all_components(of_type=FeatureViewComponent)
-        return {one.name: one.view(self.entities, f"FeatureView '{one.name}'") for one in declared}
+        return feature_views(self._tree)
 
     @cached_property
     def feature_services(self) -> Mapping[str, FeatureService]:
         """Name → feature service."""
         declared = self._tree.get_all_components(of_type=FeatureServiceComponent)
-        return {one.name: assembled(self._tree, one.name) for one in declared}
+        return {one.name: feature_service_of(self._tree, one.name) for one in declared}
 
     def get_historical_features(
         self,

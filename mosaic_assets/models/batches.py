@@ -126,9 +126,7 @@ class BatchStream(IterableDataset[Batch]):
         self._tensors = [torch.from_numpy(values) for values in (data.numeric, data.categorical, data.label)]
         self.num_rows, self.batch_size, self.seed = data.num_rows, batch_size, seed
         if not len(self):
-            raise UserError(
-                f"{data.num_rows} rows do not fill one batch of {batch_size}.", do="Choose a smaller batch_size."
-            )
+            raise UserError(f"{data.num_rows} rows do not fill one batch of {batch_size}.", do="Choose a smaller one.")
         self._epoch, self._first_batch, self._resumed = -1, 0, False
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
 """The Dagster face of models: the one that Composer trains, and its reference."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,18 +59,18 @@ def _declared_alone() -> TuningFields:
 class ModelComponent(AssetFields, dg.Component, dg.Resolvable):
     """A network trained by Composer's Trainer, tracked and registered in MLflow, promoted through its thresholds."""
 
-    name: str = Field(description="Name of the registered model.", examples=["flight_delay"])
-    dataset: str = Field(description="Dataset, by name.", examples=["flight_delays"])
+    name: str = Field(description="Name of the registered model.", examples=["my_model"])
+    dataset: str = Field(description="Dataset, by name.", examples=["my_dataset"])
     columns: Sequence[str] = Field((), description="Columns to read; default: all that a request can provide.")
     exclude_columns: Sequence[str] = Field(
-        (), description="Columns not to read, such as keys.", examples=[["aircraft"]]
+        (), description="Columns not to read, such as keys.", examples=[["thing_id"]]
     )
     network_file: str | None = Field(
         None, description="Python file with def network(spec, **network).", examples=["network.py"]
     )
     network: Mapping[str, Any] = Field({}, description="Arguments of the network.", examples=[{"hidden": [128, 64]}])
     max_duration: str = Field("4ep", description="How long to train: 4ep, 1000ba.")
-    batch_size: int = Field(1024, ge=1, description="Rows of a batch.")
+    batch_size: int = Field(1024, ge=1, description="Rows of a batch; all of them where there are fewer to train on.")
     optimizers: Mapping[str, Mapping[str, Any]] = Field(
         {"adamw": {"lr": 0.003, "weight_decay": 0.01}}, description="One optimizer → its arguments."
     )
@@ -116,9 +116,10 @@ class ModelComponent(AssetFields, dg.Component, dg.Resolvable):
         text = read_text(network, where(context, "network_file")) if network else ""
         declaration = partial(self.declaration, context, network)
         dataset = reference(context, DatasetComponent, self.dataset, "dataset")
-        recipe = self.recipe()
-        for setting in self.tuning.space:
-            recipe.with_settings({setting: None})
+        recipe = _placed(self.recipe, where(context, "optimizers"))
+        for setting, values in self.tuning.space.items():
+            for value in values:
+                _placed(partial(recipe.with_settings, {setting: value}), where(context, "tuning"))
         asset = station(
             self,
             key=self.key,
@@ -168,8 +169,8 @@ class ModelComponent(AssetFields, dg.Component, dg.Resolvable):
 class ReferenceModelComponent(AssetFields, dg.Component, dg.Resolvable):
     """scikit-learn's histogram boosting on the columns of a model, with as many trials; never promoted."""
 
-    name: str = Field(description="Name of the registered model.", examples=["flight_delay_reference"])
-    reference_of: str = Field(description="The model that it is the reference of, by name.", examples=["flight_delay"])
+    name: str = Field(description="Name of the registered model.", examples=["my_model_reference"])
+    reference_of: str = Field(description="The model that it is the reference of, by name.", examples=["my_model"])
     arguments: Mapping[str, Any] = Field({}, description="Arguments of HistGradientBoostingClassifier.")
     space: Mapping[str, Sequence[Any]] = Field(
         {}, description="Argument → values to try.", examples=[{"max_iter": [100, 200]}]
@@ -211,6 +212,18 @@ class ReferenceModelComponent(AssetFields, dg.Component, dg.Resolvable):
         )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="mosaic-model-") as folder:
             return train_step(work, declared, boosting_estimator(declared), Path(folder))
+
+
+def _placed(make: Callable[[], Recipe], place: str) -> Recipe:
+    """Returns what ``make`` makes; its errors name the place of the declaration.
+
+    Raises:
+        UserError: A setting is unknown, or a value does not fit it.
+    """
+    try:
+        return make()
+    except UserError as exc:
+        raise UserError(exc.what, f"{place}, {exc.where}" if exc.where else place, exc.do) from exc
 
 
 def _check_spec(key: str) -> dg.AssetCheckSpec:

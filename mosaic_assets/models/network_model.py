@@ -51,6 +51,7 @@ class NetworkModel(Estimator):
         recipe: How it is trained.
         make_network: Makes it from its specification.
         send: Takes the points of its curves while it trains.
+        tell: Takes a sentence where something is done otherwise than declared.
         ledger: Its checkpoints, where they are kept.
     """
 
@@ -61,6 +62,7 @@ class NetworkModel(Estimator):
         make_network: MakeNetwork,
         send: Callable[[Sequence[Point]], None] | None = None,
         ledger: CheckpointLedger | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.encoding, self.recipe, self._make_network, self._send, self._ledger = (
             encoding,
@@ -69,6 +71,7 @@ class NetworkModel(Estimator):
             send,
             ledger,
         )
+        self._tell = tell
         self.fitted: Fitted | None = None
 
     def fit(self, training: Matrices, validation: Matrices | None = None) -> float:
@@ -78,9 +81,11 @@ class NetworkModel(Estimator):
         spec = network_spec(training.numeric, self.encoding.cardinalities, training.label)
         sample = Matrices(training.numeric[:2], training.categorical[:2], training.label[:2])
         make = lambda: self._network(spec, sample)  # noqa: E731
-        self.fitted = train(
-            make, training, self.recipe, validation=validation, curves=Curves(self._send), ledger=self._ledger
-        )
+        recipe, said = self.recipe.for_rows(training.num_rows)
+        if said and self._tell:
+            self._tell(said)
+        curves = Curves(self._send)
+        self.fitted = train(make, training, recipe, validation=validation, curves=curves, ledger=self._ledger)
         return self.fitted.seconds
 
     def probability(self, data: Matrices) -> npt.NDArray[np.float32]:

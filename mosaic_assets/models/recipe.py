@@ -47,6 +47,24 @@ class Recipe:
     def __post_init__(self) -> None:
         if len(self.optimizers) != 1:
             raise UserError(f"A training run has one optimizer, not {len(self.optimizers)}.", "optimizers")
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise UserError(f"A batch of {self.batch_size} rows is none.", "batch_size", "Give 1 or more.")
+
+    def for_rows(self, num_rows: int) -> "tuple[Recipe, str]":
+        """Returns the recipe for so many training rows, and what is then not as declared; nothing where all is.
+
+        Args:
+            num_rows: Rows to fit; fewer than a batch make one batch of all of them.
+
+        Example:
+            >>> recipe, said = Recipe(batch_size=1024).for_rows(300)
+            >>> recipe.batch_size, said
+            (300, 'batch_size is 300 instead of 1,024: there are no more rows to train on')
+        """
+        if num_rows >= self.batch_size or not num_rows:
+            return self, ""
+        said = f"batch_size is {num_rows:,} instead of {self.batch_size:,}: there are no more rows to train on"
+        return replace(self, batch_size=num_rows), said
 
     def with_settings(self, settings: Mapping[str, Any]) -> "Recipe":
         """Returns the recipe with some settings replaced.

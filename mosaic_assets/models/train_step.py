@@ -115,7 +115,11 @@ def network_estimator(work: Work, declared: Declaration) -> EstimatorOf:
                 work.seams.registry.log(run_id, [(f"{part}/{name}", step, value) for name, step, value in points])
                 work.log.info("%s: %d batches trained", part, points[-1].step)
 
-            return NetworkModel(encoding, recipe.with_settings(settings), make_network, send, ledger(settings, part))
+            def tell(said: str) -> None:
+                work.log.warning("%s: %s", part, said)
+
+            chosen = recipe.with_settings(settings)
+            return NetworkModel(encoding, chosen, make_network, send, ledger(settings, part), tell)
 
         return make
 
@@ -218,6 +222,15 @@ def _request(work: Work, declared: Declaration, manifest: Manifest, version: int
     return RunRequest(declared.name, f"{declared.name} {work.now_utc:%Y-%m-%d}", params, tags, [used])
 
 
+def _batches(declared: Declaration, model: FittedModel) -> dict[str, str]:
+    """Returns what the refit's batches held, in words, where a network was fitted."""
+    if declared.recipe is None:
+        return {}
+    recipe = declared.recipe.with_settings(model.settings)
+    used, said = recipe.for_rows(model.num_rows["train"] + model.num_rows["validation"])
+    return {"batch_size": said or f"{used.batch_size:,}"}
+
+
 def _record(work: Work, published: Published, model: FittedModel, manifest: Manifest) -> None:
     version = published.version
     use = model_version_use(
@@ -248,6 +261,7 @@ def _made(
         "settings": dict(model.settings) or "as declared",
         "seconds": round(model.seconds, 1),
         "rows_by_split": dict(model.num_rows),
+        **_batches(declared, model),
         **{
             name: value
             for name, value in model.metrics.items()

@@ -41,7 +41,7 @@ class IncidentFields(dg.Model, dg.Resolvable):
     close_after: int = Field(1, ge=1, description="Good windows in a row that close it.")
     critical_over: float = Field(0.25, ge=0, description="From this score on it is critical.")
     min_rows: int = Field(1000, ge=1, description="Windows with fewer rows say nothing.")
-    owner: str = Field("", description="Who looks after it.", examples=["team:flights"])
+    owner: str = Field("", description="Who looks after it.", examples=["team:data"])
 
     def policy(self) -> Policy:
         """Returns the rules of the state machine."""
@@ -57,7 +57,7 @@ def _defaults() -> IncidentFields:
 class RetrainingFields(dg.Model, dg.Resolvable):
     """What an incident sets off."""
 
-    assets: Sequence[str] = Field((), description="Keys of the assets to materialize.", examples=[["models/delay"]])
+    assets: Sequence[str] = Field((), description="Keys of the assets to materialize.", examples=[["models/my_model"]])
     job: str | None = Field(None, description="Job to run instead of assets.")
     cooldown: str = Field("24h", description="Least time between two retrainings.")
     interval_seconds: int = Field(15, ge=1, description="How often the sensor looks.")
@@ -87,8 +87,8 @@ class MonitorComponent(AssetFields, dg.Component, dg.Resolvable):
 
     scaffolded = ("timestamp_col",)
 
-    name: str = Field(description="Name of the monitor.", examples=["flight_delay"])
-    table_name: str = Field(description="Table to watch; holds the features.", examples=["predictions/flight_delay"])
+    name: str = Field(description="Name of the monitor.", examples=["my_monitor"])
+    table_name: str = Field(description="Table to watch; holds the features.", examples=["predictions/my_predictions"])
     profile_type: Literal["snapshot", "time_series", "inference_log"] = Field(
         "inference_log", description="snapshot: all rows are of now. inference_log: predictions, with quality."
     )
@@ -98,15 +98,15 @@ class MonitorComponent(AssetFields, dg.Component, dg.Resolvable):
     granularities: Sequence[str] = Field(("1 day", "1 month"), description=f"Of {', '.join(GRANULARITIES)}.")
     columns: Sequence[str] = Field((), description="Columns to watch; default: all numbers and texts.")
     exclude_columns: Sequence[str] = Field(
-        (), description="Columns not to watch, such as keys.", examples=[["flight_id"]]
+        (), description="Columns not to watch, such as keys.", examples=[["event_id"]]
     )
     slicing_exprs: Sequence[str] = Field(
-        (), description="Columns each value of which is profiled apart.", examples=[["carrier"]]
+        (), description="Columns each value of which is profiled apart.", examples=[["kind"]]
     )
     problem_type: Literal["classification"] = Field("classification", description="What is predicted.")
     prediction_col: str | None = Field(None, description="Probability of the positive class.", examples=["probability"])
     model_id_col: str | None = Field(None, description="Column of the model version.", examples=["model_version"])
-    label_col: str | None = Field(None, description="Column of the label.", examples=["late"])
+    label_col: str | None = Field(None, description="Column of the label.", examples=["label"])
     label_table_name: str | None = Field(
         None, description="Table of late labels; default: the watched table.", examples=["tables/outcomes"]
     )
@@ -114,21 +114,21 @@ class MonitorComponent(AssetFields, dg.Component, dg.Resolvable):
         None, description="When a label became known; only labels known by now count.", examples=["label_known_ts"]
     )
     entity_key: Sequence[str] = Field(
-        (), description="Columns that predictions and labels share.", examples=[["flight_id"]]
+        (), description="Columns that predictions and labels share.", examples=[["event_id"]]
     )
     min_labelled_rows: int = Field(200, ge=1, description="Windows with fewer known labels have no quality yet.")
-    baseline_table_name: str = Field(description="Table of the training rows.", examples=["datasets/flight_delays"])
+    baseline_table_name: str = Field(description="Table of the training rows.", examples=["datasets/my_dataset"])
     baseline_timestamp_col: str | None = Field(None, description="Time of a training row; default: timestamp_col.")
     baseline_splits: Sequence[str] = Field(("train", "validation"), description="Values of 'split' that were learnt.")
     registered_model_name: str | None = Field(
         None,
         description="Model whose champion's dataset is the baseline; default: the table's newest version.",
-        examples=["flight_delay"],
+        examples=["my_model"],
     )
     deps: Sequence[str] = Field(
         (),
         description="Further assets that move the baseline, such as the model's promotion.",
-        examples=[["monitors/flight_delay_decision"]],
+        examples=[["monitors/my_monitor_decision"]],
     )
     incident: IncidentFields = Field(default_factory=_defaults, description="When drift is an incident.")
     retraining: RetrainingFields | None = Field(None, description="What an incident sets off.")

@@ -31,7 +31,7 @@ __all__ = ["BatchPredictionComponent", "InferenceTableComponent"]
 class InferenceTableComponent(AssetFields, dg.Component, dg.Resolvable):
     """What a service was asked and what it answered, each request once; drained from the endpoint's log."""
 
-    service: str = Field(description="Service, by name.", examples=["flight_delay"])
+    service: str = Field(description="Service, by name.", examples=["my_service"])
     remove_drained: bool = Field(
         False, description="Whether to delete log files that are in the table and no longer written."
     )
@@ -91,22 +91,22 @@ class BatchPredictionComponent(AssetFields, dg.Component, dg.Resolvable):
 
     scaffolded = ("partitions_def", "deps")
 
-    name: str = Field(description="Name of the table.", examples=["flight_delay"])
+    name: str = Field(description="Name of the table.", examples=["my_predictions"])
     sql: str = Field(
         description="SQL file of the rows to score: keys, time, request columns, partition column.",
-        examples=["flights.sql"],
+        examples=["to_score.sql"],
     )
     partition_by: str = Field(description="Column that holds the partition's key.", examples=["month"])
     dataset: str = Field(
-        description="Dataset of the model, by name; it says which columns a row needs.", examples=["flight_delays"]
+        description="Dataset of the model, by name; it says which columns a row needs.", examples=["my_dataset"]
     )
-    registered_model_name: str = Field(description="Name of the model in the registry.", examples=["flight_delay"])
+    registered_model_name: str = Field(description="Name of the model in the registry.", examples=["my_model"])
     versions: Sequence[Literal["champion", "challenger", "newest"]] = Field(
         ("champion",),
         description="Versions that predict; an alias that stands nowhere is passed over, the first must stand.",
     )
     deps: Sequence[str] = Field(
-        (), description="Assets that decide what the alias names.", examples=[["models/flight_delay"]]
+        (), description="Assets that decide what the alias names.", examples=[["models/my_model"]]
     )
 
     @property

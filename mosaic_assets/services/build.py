@@ -1,7 +1,6 @@
 """From a model folder and what it looks up to a Bento."""
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -27,11 +26,10 @@ __all__ = ["build_service", "lookups", "service_lock", "specify"]
 ON_DEMAND_FILE = "on_demand.py"
 
 
-def service_lock(project_root: Path) -> Path:
-    """Returns the hash-locked requirements that Bentos are cut from: the project's own, else those of this package."""
+def service_lock(project_root: Path) -> Path | None:
+    """Returns the hash-locked requirements that the project keeps; None: what is installed is locked."""
     own = project_root / "requirements.lock"
-    packaged = Path(str(files("mosaic_resources") / "bentos" / "requirements.lock"))
-    return own if own.is_file() or not packaged.is_file() else packaged
+    return own if own.is_file() else None
 
 
 def lookups(service: FeatureService) -> tuple[Lookup, ...]:
@@ -128,7 +126,7 @@ def build_service(
     *,
     on_demand: Path | None,
     label: str,
-    lock: Path,
+    lock: Path | None,
     bentoml_home: Path,
     on_log_failure: Literal["refuse", "answer"] = "refuse",
     packages: Sequence[str] = (),
@@ -142,7 +140,7 @@ def build_service(
         request: Field → string, int64, float64 or timestamp.
         on_demand: The on-demand file; None without one.
         label: What is predicted.
-        lock: Hash-locked requirements of the project.
+        lock: Hash-locked requirements of the project; None: what is installed here is locked.
         bentoml_home: Folder of the Bento store.
         on_log_failure: What to do with a request that cannot be logged.
         packages: Packages that it needs to reach its online store.

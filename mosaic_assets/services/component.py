@@ -15,6 +15,7 @@ from mosaic_assets.datasets.component import DatasetComponent
 from mosaic_assets.features.component import feature_service
 from mosaic_assets.features.views import FeatureService
 from mosaic_assets.orchestration.station import station
+from mosaic_assets.value_types import REQUEST_TYPES
 from mosaic_assets.work import Made, Work, code_hash
 
 __all__ = ["ANSWER", "ServiceComponent"]
@@ -27,17 +28,17 @@ class ServiceComponent(AssetFields, dg.Component, dg.Resolvable):
 
     scaffolded = ("deps",)
 
-    name: str = Field(description="Name of the service.", examples=["flight_delay"])
+    name: str = Field(description="Name of the service.", examples=["my_service"])
     dataset: str = Field(
-        description="Dataset of the model, by name; it says what a request holds.", examples=["flight_delays"]
+        description="Dataset of the model, by name; it says what a request holds.", examples=["my_dataset"]
     )
-    registered_model_name: str = Field(description="Name of the model in the registry.", examples=["flight_delay"])
+    registered_model_name: str = Field(description="Name of the model in the registry.", examples=["my_model"])
     alias: Literal["champion", "challenger"] = Field("champion", description="Which of its versions answers.")
     on_log_failure: Literal["refuse", "answer"] = Field(
         "refuse", description="A request that cannot be logged: refuse it (503), or answer and count it."
     )
     deps: Sequence[str] = Field(
-        (), description="Assets that decide what the alias names.", examples=[["models/flight_delay"]]
+        (), description="Assets that decide what the alias names.", examples=[["models/my_model"]]
     )
 
     @property
@@ -64,7 +65,6 @@ class ServiceComponent(AssetFields, dg.Component, dg.Resolvable):
 
     def execute(self, work: Work, dataset: DatasetComponent, service: FeatureService) -> Made:
         """Builds the Bento and makes it the one that answers."""
-        from mosaic_assets.features.materialize import ARROW_TYPES
         from mosaic_assets.lineage.names import bento_use, endpoint_use, model_version_use
         from mosaic_assets.services.build import build_service, service_lock
         from mosaic_assets.services.champion import aliased_model, on_demand_file
@@ -107,13 +107,14 @@ class ServiceComponent(AssetFields, dg.Component, dg.Resolvable):
             work.lineage.wrote(endpoint_use(self.name, running.url, built.tag, identity.version, asset_key=work.asset))
         return Made(
             version=built.tag,
-            schema=pa.schema([*((name, ARROW_TYPES[kind]) for name, kind in dataset.request.items()), *ANSWER]),
+            schema=pa.schema([*((name, REQUEST_TYPES[kind]) for name, kind in dataset.request.items()), *ANSWER]),
             columns={name: [(f"online/{service.name}", column) for column in service.columns] for name, _ in ANSWER},
             preview=pa.table({"request": list(dataset.request), "type": list(dataset.request.values())}),
             address=str(built.path),
             metadata={
                 "bento_tag": built.tag,
                 "bento": dg.MetadataValue.path(str(built.path)),
+                "requirements": built.requirements,
                 "model": f"models:/{identity.registered_model_name}/{identity.version}",
                 "model_version": identity.version,
                 "mlflow_run_id": identity.run_id,

@@ -29,7 +29,7 @@ from mosaic_assets.tables.ledger import Ledger
 from mosaic_assets.tables.publish import publish
 from mosaic_assets.tables.query import Columns, pin, read_text, run_query, tables_in
 from mosaic_assets.tables.source import FileSource, named_format
-from mosaic_assets.work import Made, Work, code_hash
+from mosaic_assets.work import Made, Work, code_hash, set_aside
 from mosaic_resources.engine.session import engine_errors
 from mosaic_resources.errors import UserError
 
@@ -43,19 +43,19 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
     """A raw Delta table of files that land; each run reads only the new ones, each row exactly once."""
 
     scaffolded: ClassVar[Sequence[str]] = ("columns",)
-    key: str = Field(description="Asset key and table name.", examples=["raw/flights"])
-    path: str = Field(description="Files, relative to the landing folder.", examples=["flights/*.csv"])
+    key: str = Field(description="Asset key and table name.", examples=["raw/events"])
+    path: str = Field(description="Files, relative to the landing folder.", examples=["events/*.csv"])
     columns: Mapping[str, str | Mapping[str, str]] = Field(
         {},
         description="Column → type (string, bigint, int, double, boolean, date, timestamp), or {type, path} for a "
         "value within nested objects; left out, columns are inferred from the first files.",
         examples=[
             {
-                "flight_id": "string",
-                "aircraft": "string",
-                "departs_at": "timestamp",
-                "arrived_at": "timestamp",
-                "delay_minutes": "double",
+                "event_id": "string",
+                "thing_id": "string",
+                "started_at": "timestamp",
+                "ended_at": "timestamp",
+                "amount": "double",
             }
         ],
     )
@@ -71,7 +71,7 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
     )
     null_values: Sequence[str] = Field(("", "NA"), description="Texts that mean NULL.")
     rescued_data_column: str = Field("_rescued_data", description="Column for what does not fit.")
-    deps: Sequence[str] = Field((), description="Assets that land the files.", examples=[["landing/flights"]])
+    deps: Sequence[str] = Field((), description="Assets that land the files.", examples=[["landing/events"]])
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset of the raw table."""
@@ -144,6 +144,7 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
         if report.version is None:
             raise UserError(f"No file matches '{self.path}'.", str(landing), "Land the first file, then run again.")
         names = kept_columns(seams.lake.schema(self.key, report.version), self.rescued_data_column)
+        aside = f"the column {self.rescued_data_column}"
         return Made(
             table=self.key,
             version=report.version,
@@ -154,6 +155,7 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
                 "known_files": report.num_known_files,
                 "reloaded_files": len(report.reloaded),
                 "added_columns": list(report.added),
+                **set_aside(report.num_rescued, report.num_rows, "hold something that does not fit", aside),
             },
         )
 
@@ -161,14 +163,14 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
 class TransformFields(ExploredFields):
     """What tables made by a transform share."""
 
-    key: str = Field(description="Asset key and table name.", examples=["tables/flights"])
+    key: str = Field(description="Asset key and table name.", examples=["tables/events"])
     partition_by: str | None = Field(
         None, description="Column whose values are the partition keys.", examples=["month"]
     )
     expectations: Mapping[str, Mapping[str, str]] = Field(
         {},
         description="expect, expect_or_drop, expect_or_quarantine, expect_or_fail → rule name → SQL.",
-        examples=[{"expect_or_quarantine": {"has_an_aircraft": "aircraft is not null"}}],
+        examples=[{"expect_or_quarantine": {"has_a_thing": "thing_id is not null"}}],
     )
     max_quarantined_share: float | None = Field(
         None,
@@ -237,7 +239,7 @@ class TransformFields(ExploredFields):
 class SqlTableComponent(TransformFields, dg.Component, dg.Resolvable):
     """A table made by one Spark SQL query; tables are written ``folder.table`` and become its upstreams."""
 
-    sql: str = Field(description="SQL file beside this YAML.", examples=["flights.sql"])
+    sql: str = Field(description="SQL file beside this YAML.", examples=["events.sql"])
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset, whose upstreams are the tables that the query names."""
@@ -265,17 +267,17 @@ class SqlTableComponent(TransformFields, dg.Component, dg.Resolvable):
 class PySparkTableComponent(TransformFields, dg.Component, dg.Resolvable):
     """A table made by ``transform(tables, window)`` in a Python file, over PySpark data frames."""
 
-    key: str = Field(description="Asset key and table name.", examples=["tables/legs"])
+    key: str = Field(description="Asset key and table name.", examples=["tables/steps"])
     python: str = Field(
-        description="Python file beside this YAML with def transform(tables, window).", examples=["legs.py"]
+        description="Python file beside this YAML with def transform(tables, window).", examples=["steps.py"]
     )
     inputs: Sequence[str] = Field(
-        description="Tables that the function is given, by key.", examples=[["tables/flights"]]
+        description="Tables that the function is given, by key.", examples=[["tables/events"]]
     )
     column_lineage: Mapping[str, Sequence[str]] = Field(
         {},
         description="Output column → input columns, where a function of Python hides them.",
-        examples=[{"delay_before": ["tables/flights.delay_minutes", "tables/flights.aircraft"]}],
+        examples=[{"amount_before": ["tables/events.amount", "tables/events.thing_id"]}],
     )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:

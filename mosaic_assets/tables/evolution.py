@@ -6,7 +6,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from mosaic_assets.tables.sources.csv_files import TYPES, type_of
+from mosaic_assets.value_types import TABLE_TYPES, known_type
 from mosaic_resources.errors import UserError
 
 __all__ = ["Columns", "Evolution", "Layout", "columns_of", "kept_columns", "lay_out", "merged_kind"]
@@ -58,7 +58,7 @@ def columns_of(declared: Mapping[str, str | Mapping[str, str]], where: str) -> C
         parts = {"type": told} if isinstance(told, str) else dict(told)
         if "type" not in parts or set(parts) - {"type", "path"}:
             raise UserError(f"Column '{name}' is not understood.", where, "Write a type, or {type: …, path: user.id}.")
-        type_of(parts["type"], where)
+        known_type("column", name, parts["type"], where)
         kinds[name] = parts["type"]
         if "path" in parts:
             paths[name] = tuple(parts["path"].split("."))
@@ -68,7 +68,7 @@ def columns_of(declared: Mapping[str, str | Mapping[str, str]], where: str) -> C
 
 def kept_columns(stored: pa.Schema, rescued: str) -> dict[str, str]:
     """Returns the columns that a table has kept, without those that ingestion adds."""
-    names = {kind: name for name, kind in TYPES.items()}
+    names = {kind: name for name, kind in TABLE_TYPES.items()}
     return {
         field.name: names[field.type]
         for field in stored

@@ -38,6 +38,7 @@ class IngestReport:
         reloaded: Files that changed after they were read and whose rows were replaced.
         added: Columns that the table got.
         empty: Files of this run without a row.
+        num_rescued: Rows appended of which something did not fit.
         version: Version of the table now; None while no file has landed.
     """
 
@@ -49,6 +50,7 @@ class IngestReport:
     empty: tuple[str, ...] = ()
     reloaded: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
+    num_rescued: int = 0
 
 
 def discover(landing: Path, pattern: str) -> dict[str, LandedFile]:
@@ -112,8 +114,10 @@ def ingest(
     changed: list[str] = []
     layouts: list[Layout] = []
     empty: list[str] = []
+    num_rescued = 0
 
     def read(last: int) -> tuple[pa.Table | None, int]:
+        nonlocal num_rescued
         if ledger.settled(table) != last:
             _rebuild(lake, ledger, table, last, found)
         known.clear()
@@ -134,6 +138,7 @@ def ingest(
         kept = None if stored is None else kept_columns(stored, source.rescued)
         rows, layout = source.read(landing, list(batch), kept, table)
         layouts[:] = [layout]
+        num_rescued = rows.num_rows - rows[source.rescued].null_count
         filled = set(rows["_source_file"].unique().to_pylist())
         empty[:] = [path for path in batch if path not in filled]
         ledger.prepare(table, commit.token, batch.values())
@@ -155,7 +160,7 @@ def ingest(
     added = layouts[0].added if layouts else ()
     passed_over, reloaded = ((), tuple(changed)) if reload else (tuple(changed), ())
     return IngestReport(
-        tuple(batch), num_rows, len(known), passed_over, lake.version(table), tuple(empty), reloaded, added
+        tuple(batch), num_rows, len(known), passed_over, lake.version(table), tuple(empty), reloaded, added, num_rescued
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from mosaic_assets.tables.expectations import QUARANTINED_SHARE, Found, Rule, Sifted
-from mosaic_assets.work import BlockedError, CheckOutcome, Made, Work, table_use
+from mosaic_assets.work import BlockedError, CheckOutcome, Made, Work, set_aside, table_use
 from mosaic_resources.delta.locks import table_lock
 from mosaic_resources.verdicts.store import Refusal
 
@@ -114,6 +114,7 @@ def _write(
             held_at = lake.write(name, rows, work.commit(name), **how)
             work.lineage.wrote(table_use(lake.uri(name), name, held_at, rows.schema, rows.num_rows))
         version = lake.write(table, sifted.good, work.commit(table), **how)
+    num_held = sifted.quarantine.num_rows if held else 0
     return Made(
         table=table,
         version=version,
@@ -123,7 +124,8 @@ def _write(
         preview=sifted.good,
         metadata={
             "rows_written": sifted.good.num_rows,
-            "rows_quarantined": sifted.quarantine.num_rows if held else None,
+            "rows_quarantined": num_held if held else None,
+            **set_aside(num_held, sifted.good.num_rows + num_held, "break a rule", quarantine_name(table)),
             "quarantine_source": f"Unknown: the transform does not keep {', '.join(lost)}." if held and lost else None,
             "partitions": ", ".join(keys) or None,
         },

@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from mosaic_assets.tables.evolution import ADDED_BY_INGEST, Columns, Evolution, Layout, lay_out, merged_kind
-from mosaic_assets.tables.sources.csv_files import TYPES
 from mosaic_assets.tables.sources.parsed import Parsed, ReadOptions
 from mosaic_assets.tables.sources.registry import reader_of
 from mosaic_assets.tables.sources.typed import text_of, typed
+from mosaic_assets.value_types import TABLE_TYPES
 from mosaic_resources.errors import UserError
 
 __all__ = ["FileSource", "fit", "named_format"]
@@ -96,7 +96,9 @@ def fit(part: Parsed, layout: Layout, columns: Columns, rescued: str, landing: P
     table: dict[str, pa.Array | pa.ChunkedArray] = {}
     for name, kind in layout.kinds.items():
         column = part.columns.get(name)
-        table[name] = pa.nulls(num_rows, TYPES[kind]) if column is None else typed(column, TYPES[kind], name, rescue)
+        table[name] = (
+            pa.nulls(num_rows, TABLE_TYPES[kind]) if column is None else typed(column, TABLE_TYPES[kind], name, rescue)
+        )
     for name, column in part.columns.items():
         if name not in layout.kinds and name not in layout.ignored and column.null_count < num_rows:
             _rescue_column(column, name, rescue)

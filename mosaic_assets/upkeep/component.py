@@ -26,7 +26,7 @@ class TableUpkeepComponent(AssetFields, dg.Component, dg.Resolvable):
     cluster_by: Mapping[str, Sequence[str]] = Field(
         {},
         description="Table → columns to cluster by: the entity's keys, then the time.",
-        examples=[{"features/aircraft": ["aircraft", "event_ts"]}],
+        examples=[{"features/my_view": ["thing_id", "event_ts"]}],
     )
     target_file_bytes: int | None = Field(
         None, gt=0, description="Size of a file to aim at; default: the table's own.", examples=[134217728]

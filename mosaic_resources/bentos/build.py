@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mosaic_resources.bentos.installed import installed_lock
 from mosaic_resources.bentos.model_folder import MODEL_FILES
 from mosaic_resources.bentos.on_demand import file_sha256
 from mosaic_resources.bentos.requirements import ROOTS, filter_lock
@@ -21,6 +22,7 @@ from mosaic_resources.errors import DependencyError, InternalError, UserError
 __all__ = ["BuiltBento", "build_bento"]
 
 BUILD_SECONDS = 180
+LOCK_FILE = "requirements.lock"
 # What the runtime imports of mosaic_resources; a test imports the runtime from a Bento alone.
 SOURCES = (
     "bento/*.py",
@@ -52,13 +54,19 @@ class BuiltBento:
         """The folder with the code; it comes first on the endpoint's path."""
         return self.path / "src"
 
+    @property
+    def requirements(self) -> str:
+        """What its requirements were locked from."""
+        first = (self.sources / LOCK_FILE).read_text().partition("\n")[0]
+        return first.removeprefix("# ") if first.startswith("#") else "The project's requirements.lock."
+
 
 def build_bento(
     specification: ServiceSpecification,
     model_folder: Path,
     on_demand: Path | None,
     *,
-    lock: Path,
+    lock: Path | None,
     bentoml_home: Path,
     packages: Sequence[str] = (),
 ) -> BuiltBento:
@@ -70,7 +78,7 @@ def build_bento(
         specification: The service.
         model_folder: The model's folder; what a registry has put beside the model's own files stays there.
         on_demand: The on-demand file that the specification names by hash; None where it names none.
-        lock: Hash-locked requirements of the project.
+        lock: Hash-locked requirements of the project; None: what is installed here is locked.
         bentoml_home: Folder of the Bento store.
         packages: Packages that the service needs beside the usual ones, to reach its online store.
 
@@ -97,7 +105,7 @@ def _gather(
     model_folder: Path,
     on_demand: Path | None,
     *,
-    lock: Path,
+    lock: Path | None,
     packages: Sequence[str],
 ) -> None:
     for root, pattern in ((_package_root(pattern.split("/", 1)[0]), pattern) for pattern in SOURCES):
@@ -114,9 +122,17 @@ def _gather(
         if on_demand is None or not on_demand.is_file() or file_sha256(on_demand) != named.sha256:
             raise UserError("The on-demand file is not the one that the specification names.", str(on_demand))
         _copy(on_demand, served / named.file)
-    if not lock.is_file():
-        raise UserError("There is no hash-locked requirements file.", str(lock), "Make it with 'make lock'.")
-    (context / "requirements.lock").write_text(filter_lock(lock.read_text(), (*ROOTS, *packages)))
+    roots = (*ROOTS, *packages)
+    text = filter_lock(lock.read_text(), roots) if lock else installed_lock(roots, _known_hashes())
+    (context / LOCK_FILE).write_text(text)
+
+
+def _known_hashes() -> str:
+    """Returns the lock that this package was tested with: beside this file in the wheel, else in the checkout."""
+    for file in (Path(__file__).with_name(LOCK_FILE), _package_root("mosaic_resources") / LOCK_FILE):
+        if file.is_file():
+            return file.read_text()
+    return ""
 
 
 def _package_root(package: str) -> Path:
@@ -141,16 +157,17 @@ def _digest(context: Path) -> str:
 def _write_dockerfile(context: Path, tag: str) -> None:
     template = Path(__file__).with_name("Dockerfile.template").read_text()
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    (context / "Dockerfile").write_text(template.format(tag=tag, python=python))
+    hashes = "--require-hashes " if "--hash=" in (context / LOCK_FILE).read_text() else ""
+    (context / "Dockerfile").write_text(template.format(tag=tag, python=python, hashes=hashes))
 
 
 def _run_bentoml(context: Path, name: str, version: str, bentoml_home: Path) -> None:
     options = {
         "service": "bento.service:Endpoint",
         "name": name,
-        "include": ["bento/", "mosaic_resources/", "served/", "requirements.lock", "Dockerfile"],
+        "include": ["bento/", "mosaic_resources/", "served/", LOCK_FILE, "Dockerfile"],
         "exclude": ["__pycache__/"],
-        "python": {"requirements_txt": "./requirements.lock", "lock_packages": False},
+        "python": {"requirements_txt": f"./{LOCK_FILE}", "lock_packages": False},
     }
     (context / "bentofile.yaml").write_text(json.dumps(options))  # JSON is YAML.
     bentoml_home.mkdir(parents=True, exist_ok=True)

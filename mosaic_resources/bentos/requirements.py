@@ -9,7 +9,12 @@ from packaging.utils import canonicalize_name
 
 from mosaic_resources.errors import InternalError, UserError
 
-__all__ = ["FORBIDDEN", "ROOTS", "filter_lock", "installed_requirements", "read_lock"]
+__all__ = ["FORBIDDEN", "ROOTS", "closure", "filter_lock", "installed_requirements", "read_lock", "refuse_heavy"]
+
+AGAIN = (
+    "Lock again with the extra 'serve', that of the online store, and hashes ('make lock', uv pip compile "
+    "--generate-hashes); or remove the file: then what is installed here is locked."
+)
 
 # What the runtime imports, what BentoML's server needs to be quick, and time zones for on-demand functions.
 ROOTS = (
@@ -45,9 +50,7 @@ def read_lock(text: str) -> dict[str, str]:
             blocks[name] = blocks.get(name, "") + line.rstrip() + "\n"
     unhashed = [name for name, block in blocks.items() if "--hash=" not in block]
     if unhashed:
-        raise UserError(
-            f"'{unhashed[0]}' is locked without a hash.", "requirements.lock", "Lock again with hashes ('make lock')."
-        )
+        raise UserError(f"'{unhashed[0]}' is locked without a hash.", "requirements.lock", AGAIN)
     return blocks
 
 
@@ -74,21 +77,31 @@ def filter_lock(
         InternalError: Something came along that a served Bento must not hold.
     """
     blocks = read_lock(text)
-    needed = _closure(roots, requires)
+    needed = closure(roots, requires)
     absent = sorted(needed - blocks.keys())
     if absent:
         raise UserError(
             f"'{absent[0]}' is not in the lock.",
             "requirements.lock",
-            "Lock again with the extra 'serve', and with that of the online store ('make lock').",
+            AGAIN,
         )
-    heavy = sorted(needed & FORBIDDEN)
-    if heavy:
-        raise InternalError(f"A served Bento would need '{heavy[0]}'.")
+    refuse_heavy(needed)
     return "".join(blocks[name] for name in sorted(needed))
 
 
-def _closure(roots: Iterable[str], requires: Callable[[str], list[str]]) -> set[str]:
+def refuse_heavy(names: Iterable[str]) -> None:
+    """Looks that a served Bento holds none of the factory's packages.
+
+    Raises:
+        InternalError: It does.
+    """
+    heavy = sorted(FORBIDDEN.intersection(names))
+    if heavy:
+        raise InternalError(f"A served Bento would need '{heavy[0]}'.")
+
+
+def closure(roots: Iterable[str], requires: Callable[[str], list[str]]) -> set[str]:
+    """Returns ``roots`` and everything they require on this platform, by canonical name."""
     seen: set[tuple[str, str]] = set()
     waiting = [(canonicalize_name(name), "") for name in roots]
     while waiting:

@@ -1,11 +1,13 @@
 """What a Bento holds, and that it needs nothing else."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +79,18 @@ def test_same_contents_are_the_same_bento(story: Any) -> None:
     assert time.monotonic() - began < 1, "it was built again"
 
 
-def test_missing_lock_and_missing_on_demand_file_are_refused(story: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no hash-locked requirements"):
-        rebuild(story, lock=tmp_path / "none")
+def test_a_project_without_a_lock_gets_what_is_installed(story: Any) -> None:
+    built = rebuild(story, lock=None)
+    pins = re.findall(r"^([a-z0-9-]+)==(\S+)", (built.sources / "requirements.lock").read_text(), re.M)
+    assert {"bentoml", "onnxruntime", "uvicorn"} <= {name for name, _ in pins}
+    assert {name: metadata.version(name) for name, _ in pins} == dict(pins)
+    hashed = "--hash=" in (built.sources / "requirements.lock").read_text()
+    assert ("--require-hashes" in (built.sources / "Dockerfile").read_text()) == hashed
+    assert built.requirements.startswith("As installed where this was built")
+    assert story.bentos[0].requirements == "The project's requirements.lock."
+
+
+def test_missing_on_demand_file_is_refused(story: Any) -> None:
     with pytest.raises(UserError, match="The model reads 'hours_ahead'"):
         rebuild(story, on_demand=None)
 

@@ -29,7 +29,7 @@ from mosaic_resources.settings.clock import set_simulated_clock
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 ROOMS = PROJECT["entry-points"]["dagster_dg_cli.registry_modules"].values()
 TYPES = [f"{room}.{name}" for room in ROOMS for name in import_module(room).__all__]
-FLIGHTS = """flight_id,aircraft,departs_at,arrived_at,delay_minutes
+EVENTS = """event_id,thing_id,started_at,ended_at,amount
 a1,N1,2023-12-01T08:00:00,2023-12-01T10:20:00,20
 a2,N1,2023-12-01T12:00:00,2023-12-01T14:05:00,5
 a3,N2,2024-01-02T09:00:00,2024-01-02T11:40:00,40
@@ -52,6 +52,10 @@ def test_each_type_scaffolds_into_yaml_that_fits_its_schema(tmp_path: Path, type
     assert check_documents(root) == []
     named = [value for value in yaml.safe_load(file.read_text())["attributes"].values() if isinstance(value, str)]
     assert [name for name in named if name.endswith((".sql", ".py")) and not (file.parent / name).exists()] == []
+    told = "".join(each.read_text() for each in file.parent.iterdir())
+    assert not re.search("flight|aircraft|delay_|carrier|origin", told), (
+        "a first declaration speaks of the example story"
+    )
     # Every optional line fits too, once its mark is taken away.
     lines = file.read_text().splitlines()
     file.write_text("\n".join(re.sub(r"^  # (?!Optional)", "  ", line) for line in lines))
@@ -72,9 +76,9 @@ def test_the_first_declarations_make_one_story_that_runs(tmp_path: Path, monkeyp
             scaffold(root, typename)
     assert faults(root) == []
     set_simulated_clock(root / ".mosaic", datetime(2024, 2, 1, tzinfo=UTC))
-    (root / "landing" / "flights").mkdir(parents=True)
-    (root / "landing" / "flights" / "1.csv").write_text(FLIGHTS)
-    keys = ["raw/flights", "tables/flights", "tables/legs", "features/aircraft", "datasets/flight_delays"]
+    (root / "landing" / "events").mkdir(parents=True)
+    (root / "landing" / "events" / "1.csv").write_text(EVENTS)
+    keys = ["raw/events", "tables/events", "tables/steps", "features/my_view", "datasets/my_dataset"]
     command = ["materialize", *keys, "--project", str(root), "--output", "json"]
     outcome = CliRunner().invoke(app, command)
     assert outcome.exit_code == 0, outcome.output
@@ -100,9 +104,10 @@ class LampComponent(AssetFields, dg.Component, dg.Resolvable):
 
 def test_a_component_derived_from_ours_scaffolds_alike():
     text = declaration(LampComponent, "my.LampComponent", LampComponent.scaffolded)
-    head = ["# A lamp.", "type: my.LampComponent", "attributes:", "  name: desk  # Its name.",
+    note = "# Names are examples: put your own. What each field takes stands beside it."
+    head = ["# A lamp.", note, "type: my.LampComponent", "attributes:", "  name: desk  # Its name.",
             "  colour: warm white  # What it shines in."]  # fmt: skip
-    assert text.splitlines()[:5] == head
+    assert text.splitlines()[:6] == head
     assert "  # owners: ['team:data']  # E-mail addresses or team:<name>." in text.splitlines()
     assert sample_files(LampComponent) == {}
 

@@ -28,7 +28,7 @@ ROOMS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-p
 ]
 OURS = {f"{room}.{name}" for room in ROOMS.values() for name in import_module(room).__all__}
 
-FLIGHTS = """flight_id,aircraft,departs_at,arrived_at,delay_minutes
+EVENTS = """event_id,thing_id,started_at,ended_at,amount
 a1,N1,2023-12-01T08:00:00,2023-12-01T10:20:00,20
 a2,N2,2024-01-02T09:00:00,2024-01-02T11:40:00,40
 """
@@ -123,8 +123,8 @@ def test_the_new_project_is_checked_materialized_launched_and_traced(bare):
 
 def test_every_type_of_ours_scaffolds_into_yaml_that_dg_accepts(bare):
     definitions = bare.project / "my_project" / "defs"
-    bare.run("dg", "scaffold", "defs", "mosaic_assets.tables.SourceTableComponent", "first/flights")
-    assert (definitions / "first" / "flights" / "defs.yaml").is_file()
+    bare.run("dg", "scaffold", "defs", "mosaic_assets.tables.SourceTableComponent", "first/events")
+    assert (definitions / "first" / "events" / "defs.yaml").is_file()
     shutil.rmtree(definitions / "first")
     # The other types by the same command, in one process.
     code = (
@@ -153,8 +153,8 @@ def test_a_missing_extra_is_named(bare):
     shutil.rmtree(declared.parent)
     # The story of the test above, as far as its dataset; a model needs more than the base.
     set_simulated_clock(bare.project / ".mosaic", datetime(2024, 2, 1, tzinfo=UTC))
-    (bare.project / "landing" / "flights").mkdir()
-    (bare.project / "landing" / "flights" / "1.csv").write_text(FLIGHTS)
-    keys = ["raw/flights", "tables/flights", "features/aircraft", "datasets/flight_delays"]
+    (bare.project / "landing" / "events").mkdir()
+    (bare.project / "landing" / "events" / "1.csv").write_text(EVENTS)
+    keys = ["raw/events", "tables/events", "features/my_view", "datasets/my_dataset"]
     bare.run("mosaic", "materialize", *keys)
-    assert "Install 'mosaic-assets[train]'" in bare.run("mosaic", "materialize", "models/flight_delay", exit_code=2)
+    assert "Install 'mosaic-assets[train]'" in bare.run("mosaic", "materialize", "models/my_model", exit_code=2)

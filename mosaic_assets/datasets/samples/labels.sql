@@ -1,8 +1,9 @@
--- One row for each question: its key, what a request holds, when it is asked, the answer and when that was known.
+-- One row for each question. Put your own table and columns for:
 select
-  flight_id, aircraft, departs_at,
-  departs_at - interval '2' hour as asked_at,
-  arrived_at as label_known_ts,
-  cast(delay_minutes >= 15 as int) as late
-from tables.flights
-where arrived_at is not null
+  event_id,                                       -- what identifies a row (entity_key)
+  thing_id, started_at,                           -- what a request holds (request), with the join keys of the views
+  started_at - interval '2' hour as asked_at,     -- when it is asked: nothing that is known later is joined (timestamp_field)
+  ended_at as label_known_ts,                     -- when the answer was known (label_known_field)
+  cast(amount >= 15 as int) as label              -- the answer, 0 or 1 (label)
+from tables.events
+where ended_at is not null

@@ -20,12 +20,10 @@ class ModelComparisonComponent(dg.Component, dg.Model, dg.Resolvable):
     A version that has learnt from the rows is marked: its metrics are ``in_sample_<metric>``, and it is never best.
     """
 
-    name: str = Field(description="Name of the job.", examples=["compare_delay_models"])
-    models: Sequence[str] = Field(
-        description="Registered models.", examples=[["flight_delay", "flight_delay_reference"]]
-    )
-    table: str = Field(description="Labelled rows with the models' columns.", examples=["datasets/flight_delays"])
-    label: str = Field(description="Label column.", examples=["late"])
+    name: str = Field(description="Name of the job.", examples=["compare_my_models"])
+    models: Sequence[str] = Field(description="Registered models.", examples=[["my_model", "my_model_reference"]])
+    table: str = Field(description="Labelled rows with the models' columns.", examples=["datasets/my_dataset"])
+    label: str = Field(description="Label column.", examples=["label"])
     split: str = Field("validation", description="Value of the column 'split' whose rows are scored.")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:

@@ -10,32 +10,12 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from mosaic_assets.tables.sources.typed import typed
+from mosaic_assets.value_types import known_type
 from mosaic_resources.errors import UserError
 
-__all__ = ["read_csv", "type_of"]
+__all__ = ["read_csv"]
 
 MEND = "Mend it, or take it out of the landing folder; the other new files wait with it."
-
-TYPES: dict[str, pa.DataType] = {
-    "string": pa.string(),
-    "bigint": pa.int64(),
-    "int": pa.int32(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-}
-
-
-def type_of(name: str, where: str) -> pa.DataType:
-    """Returns the Arrow type of a SQL type name.
-
-    Raises:
-        UserError: The name is not one of the types that a source may declare.
-    """
-    if name not in TYPES:
-        raise UserError(f"Type '{name}' is unknown.", where, f"Known: {', '.join(TYPES)}.")
-    return TYPES[name]
 
 
 def read_csv(path: Path, schema: Mapping[str, str], null_values: tuple[str, ...], rescued: str) -> pa.Table:
@@ -68,7 +48,7 @@ def read_csv(path: Path, schema: Mapping[str, str], null_values: tuple[str, ...]
 
     content = _content(path)
     if not content.strip():
-        return _no_rows({name: type_of(kind, where) for name, kind in schema.items()}, rescued)
+        return _no_rows({name: known_type("column", name, kind, where) for name, kind in schema.items()}, rescued)
     text, header = _parse(path, content, keep, null_values)
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
@@ -80,7 +60,9 @@ def read_csv(path: Path, schema: Mapping[str, str], null_values: tuple[str, ...]
         )
     numbers = _row_numbers(text.num_rows, [number - 2 for number, _ in bad_rows])
     rescue: dict[int, dict[str, str]] = {}
-    columns = {name: typed(text[name], type_of(kind, where), name, rescue) for name, kind in schema.items()}
+    columns = {
+        name: typed(text[name], known_type("column", name, kind, where), name, rescue) for name, kind in schema.items()
+    }
     for name in header:
         if name not in schema:
             _rescue_column(text[name], name, rescue)

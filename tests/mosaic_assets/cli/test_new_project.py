@@ -3,16 +3,19 @@
 import json
 import re
 import shlex
+import subprocess
 import sys
+import sysconfig
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
-from mosaic_assets.cli.init import make_project
+from mosaic_assets.cli.init import first_commands, make_project
 from mosaic_assets.cli.main import app
 from mosaic_resources.delta.lake import Lake
 from mosaic_resources.delta.writers import DeltaRsWriter
@@ -44,6 +47,10 @@ def test_new_project_runs(tmp_path: Path, validate: Callable[[Mapping[str, Any]]
     assert told("validate", *here) == []
     (first,) = told("materialize", "raw/trips+", *here)
     assert first["assets"] == ["raw/trips", "tables/trips", "features/station_trips"]
+    assert first["set_aside"] == {
+        "raw/trips": "1 of 60 rows hold something that does not fit: see the column _rescued_data",
+        "tables/trips": "1 of 59 rows break a rule: see tables/trips__quarantine",
+    }
 
     state = told("status", *here)
     rows = {row["table"]: row["rows"] for row in state["tables"]}
@@ -79,8 +86,10 @@ def test_the_readme_of_a_new_project_holds(tmp_path: Path, monkeypatch: pytest.M
     for name in re.findall(r"^\| `([^`]+)`", readme, re.M):
         assert (project / name).is_file(), name
     (lines,) = re.findall(r"^```\n(mosaic .*?)^```", readme, re.M | re.S)
-    for line in lines.splitlines():
-        run(*shlex.split(line)[1:])
+    said = [run(*shlex.split(line)[1:]) for line in lines.splitlines()]
+    assert "raw/trips: 1 of 60 rows hold something" in said[1]
+    shown = re.findall(r"`mosaic (quarantine show [^`]+)`", readme)
+    assert re.search(r"^ 17 +park .* -5.0 ", run(*shown[0].split()), re.M)
 
     # 1. A second file: only it is read.
     january = project / "landing" / "trips" / "2024-01.csv"
@@ -97,6 +106,95 @@ def test_the_readme_of_a_new_project_holds(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.delitem(sys.modules, "init_readme.definitions")  # As in a process of its own.
     (made,) = told("materialize", "--changed")
     assert made["assets"] == ["tables/trips", "features/station_trips"]
+
+
+@pytest.mark.usefixtures("quiet_home")
+def test_the_readmes_model_is_trained_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "init-model"
+    make_project(project)
+    monkeypatch.chdir(project)
+    readme = (project / "README.md").read_text()
+    for kind, name in (("yaml", "defs.yaml"), ("sql", "labels.sql")):
+        (text,) = re.findall(rf"into `(init_model/defs/model/{name})`:\n```{kind}\n(.*?)^```", readme, re.M | re.S)
+        Path(text[0]).parent.mkdir(exist_ok=True)
+        Path(text[0]).write_text(text[1])
+    (lines,) = re.findall(r"^```bash\n(mosaic .*?)^```", readme, re.M | re.S)
+    validate_it, make, serve, curl, stop = (shlex.split(line)[1:] for line in lines.splitlines())
+    assert told(*validate_it) == []
+    (made,) = told(*make)
+    assert made["assets"][3:] == ["datasets/long_trips", "online/long_trip", "models/long_trip", "services/long_trip"]
+    (lock,) = (project / ".mosaic").glob("bentoml/bentos/long_trip/*/src/requirements.lock")
+    assert lock.read_text().startswith("# As installed where this was built")
+
+    def ask(**headers: str) -> Any:
+        endpoint = told(*serve, "--port", "0")
+        body, route = json.loads(curl[-1]), curl[1].removeprefix("http://127.0.0.1:8000")
+        try:
+            return httpx.post(f"http://127.0.0.1:{endpoint['port']}{route}", json=body, headers=headers).json()
+        finally:
+            run(*stop)
+
+    assert set(ask()["missing_features"]) == {"station_trips__mean_minutes_3", "station_trips__distance_km"}
+    (then,) = re.findall(r"x-mosaic-time: ([^`]+)`", readme)
+    run(*shlex.split(re.findall(r"`mosaic (clock [^`]+)`", readme)[0]))
+    answer = ask(**{"x-mosaic-time": then})
+    assert not answer["missing_features"]
+    assert 0 < answer["predictions"][0]["probability"] < 1
+
+
+@pytest.mark.usefixtures("quiet_home")
+def test_old_files_lead_from_an_empty_split_to_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "init-old"
+    make_project(project)
+    monkeypatch.chdir(project)
+    landed = project / "landing" / "trips" / "2024-01.csv"
+    for month in ("2019-05", "2019-06"):
+        text = landed.read_text().replace("2024-01-", f"{month}-")
+        landed.with_name(f"{month}.csv").write_text(re.sub(r"^(\d)", rf"{month[-1]}\1", text, flags=re.M))
+    landed.unlink()
+    defs = project / "init_old" / "defs" / "model"
+    defs.mkdir()
+    (yaml,), (sql,) = (
+        re.findall(rf"^```{kind}\n(.*?)^```", (project / "README.md").read_text(), re.M | re.S)
+        for kind in ("yaml", "sql")
+    )
+    declared = "---\n".join(yaml.split("---\n")[:2])
+    (defs / "defs.yaml").write_text(
+        re.sub(r"  split:.*\n  time_col:.*\n", "  split: {validation_months: 1}\n", declared)
+    )
+    (defs / "labels.sql").write_text(sql)
+    told("materialize", "raw/trips", "tables/trips", "features/station_trips")
+    refused = told("materialize", "datasets/long_trips", exit_code=1)
+    assert re.fullmatch(r".*init_old/defs/model/defs\.yaml:14, long_trips", refused["where"])
+    assert "the 116 rows have it from 2019-05-01 to 2019-06-03" in refused["message"]
+    (command,) = re.findall(r"mosaic (clock \S+)'", refused["message"])
+    run(*command.split())
+    assert told("materialize", "datasets/long_trips")[0]["assets"] == ["datasets/long_trips"]
+    assert told("status")["simulated_now_utc"] == "2019-07-01T00:00:00+00:00"
+
+
+def test_init_prints_commands_that_work_when_pasted(tmp_path: Path) -> None:
+    scripts = tmp_path / "an environment" / "bin"
+    scripts.mkdir(parents=True)
+    whole = first_commands(Path("my project"), scripts, None)
+    assert whole[:2] == ["cd 'my project'", f"'{scripts}/mosaic' validate"]
+    assert first_commands(Path("x"), scripts, "/usr/bin/mosaic")[1] == whole[1]
+    (scripts / "activate").write_text("")
+    assert first_commands(Path("x"), scripts, None)[:3] == [f"source '{scripts}/activate'", "cd x", "mosaic validate"]
+    assert first_commands(Path("x"), scripts, str(scripts / "mosaic"))[0] == "cd x"
+
+
+@pytest.mark.usefixtures("quiet_home")
+@pytest.mark.parametrize("activated", [True, False])
+def test_what_init_prints_runs_in_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, activated: bool) -> None:
+    scripts = sysconfig.get_path("scripts")
+    monkeypatch.setenv("PATH", f"{scripts}:/usr/bin:/bin" if activated else "/usr/bin:/bin")
+    monkeypatch.chdir(tmp_path)
+    printed = told("init", "pasted")["next"]
+    assert any("activate" in line for line in printed) != activated or not (Path(scripts) / "activate").is_file()
+    looks = [line for line in printed if "materialize" not in line]  # Another test runs that.
+    done = subprocess.run(["bash", "-ec", "\n".join(looks)], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "valid"), done.stderr
 
 
 COMPARED = """

@@ -180,8 +180,10 @@ def test_a_sample_is_drawn_by_keys_alone():
 
 def test_an_empty_or_unknown_split_is_an_error():
     table = rows()
-    with pytest.raises(UserError, match="The split 'validation' has no rows"):
+    with pytest.raises(UserError, match="The split 'validation' has no rows: it takes 'asked_at' from"):
         split_column(table.slice(0, 20), KEY, "asked_at", declared(**WAYS["ends"]), "d")
+    with pytest.raises(UserError, match="The split 'train' of 1 rows has none. Land more, or hold out less"):
+        split_column(table.slice(0, 1), KEY, "asked_at", Splitting(shares=(0.0, 0.0, 1.0)), "d")
     with pytest.raises(UnknownNameError, match="split in 'carrier' '(UA|B6|EV|HA)' is not declared"):
         split_column(table, KEY, "asked_at", Splitting(split_col="carrier"), "d")
     only_test = table.set_column(5, "part", pa.array(["test"] * table.num_rows))

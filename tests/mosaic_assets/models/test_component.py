@@ -152,6 +152,7 @@ def test_model_is_trained_promoted_and_challenged(definitions: dg.Definitions, s
     made, result = materialize(definitions, seams, "models/late")
     assert (made["model_version"], made["alias"], made["manifest_id"]) == ("1", "champion", manifest.id)
     assert made["roc_auc"] > 0.7
+    assert made["batch_size"] == "64"
     assert made["comparison"] == f"roc_auc {made['roc_auc']:.4f} on 500 validation rows; it is the first version"
     assert "data:image/png;base64" in made["roc"]
     (check,) = result.get_asset_check_evaluations()
@@ -242,6 +243,23 @@ def test_model_below_its_threshold_gets_no_alias(seams: Seams, data: Any) -> Non
     assert seams.registry.find("strict", "champion") is None
 
 
+def test_fewer_rows_than_a_batch_are_one_batch_and_it_is_said(
+    seams: Seams, data: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = dataset_rows(data)
+    few = pa.concat_tables(
+        [rows.filter(pc.equal(rows["split"], name)).slice(0, 150) for name in ("train", "validation")]
+    )
+    land(seams, few)
+    small = DEFS.replace("THRESHOLD", "0.1").replace("name: late\n", "name: small\n").replace("  batch_size: 64\n", "")
+    for definitions in definitions_of(small.split("---\ntype: mosaic_assets.models.Ref")[0]):
+        made, _ = materialize(definitions, seams, "models/small")
+        assert made["batch_size"] == "batch_size is 300 instead of 1,024: there are no more rows to train on"
+    told = capfd.readouterr().err
+    for fit, size in (("trial-0", 150), ("refit", 300)):
+        assert f"{fit}: batch_size is {size} instead of 1,024" in told
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -251,7 +269,17 @@ def test_model_below_its_threshold_gets_no_alias(seams: Seams, data: Any) -> Non
             "DatasetComponent 'delay' is not declared. Did you mean 'delays'",
         ),
         ("reference_of: late", "reference_of: lat", "ModelComponent 'lat' is not declared. Did you mean 'late'"),
-        ("space: {optimizers.adamw.lr", "space: {optimizer.adamw.lr", "setting 'optimizer' is not declared"),
+        (
+            "space: {optimizers.adamw.lr",
+            "space: {optimizer.adamw.lr",
+            r"defs\.yaml:\d+, optimizer\.adamw\.lr: setting 'optimizer' is not declared",
+        ),
+        (
+            "space: {optimizers.adamw.lr: [0.02]",
+            "space: {batch_size: [0]",
+            r"defs\.yaml:\d+, .*A batch of 0 rows is none",
+        ),
+        ("optimizers: {adamw: {lr: 0.01}}", "optimizers: {}", r"defs\.yaml:\d+, .*has one optimizer, not 0"),
         ("threshold: 0.7,", "min_absolute_change: 0.7,", "log_loss"),
         (
             "dataset: delays\n  exclude",

@@ -300,6 +300,10 @@ def test_settings_are_put_in_by_path() -> None:
         Recipe().with_settings({"batchsize": 1})
     with pytest.raises(UserError, match="'x' lies below a setting that has no parts"):
         Recipe().with_settings({"batch_size.x": 1})
+    with pytest.raises(UserError, match="batch_size: A batch of 0 rows is none"):
+        Recipe().with_settings({"batch_size": 0})
+    assert Recipe(batch_size=64).for_rows(64) == (Recipe(batch_size=64), "")
+    assert Recipe(batch_size=64).for_rows(63)[0] == Recipe(batch_size=63)
     assert replace(Recipe(), seed=3).with_settings({}) == replace(Recipe(), seed=3)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mosaic_assets.tables.sources.csv_files import read_csv, type_of
+from mosaic_assets.tables.sources.csv_files import read_csv
 from mosaic_resources.errors import UserError
 
 
@@ -62,8 +62,8 @@ def test_wrong_files_are_named(tmp_path):
         read_csv(tmp_path / "nope.csv", {"a": "bigint"}, ("",), "_r")
     with pytest.raises(UserError, match="The file is no readable CSV"):
         read(tmp_path, b"a\n\xff\xfe\x00\xff\n", {"a": "string"})
-    with pytest.raises(UserError, match="Type 'money' is unknown.*Known: string"):
-        type_of("money", "here")
+    with pytest.raises(UserError, match="The column 'a' has the type 'money'.*Known: string"):
+        read(tmp_path, "a\n1\n", {"a": "money"})
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"  \r\n\n", b"\xef\xbb\xbf"])
