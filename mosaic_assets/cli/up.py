@@ -34,7 +34,7 @@ def up(
 ) -> None:
     """Start everything that a person looks at, on free loopback ports; Ctrl-C ends all of it."""
     with errors(output):
-        from mosaic_assets.orchestration.home import dagster_home
+        from mosaic_assets.orchestration.home import dagster_environment
         from mosaic_assets.orchestration.processes import process_group
         from mosaic_assets.orchestration.servers import script
         from mosaic_assets.orchestration.yaml_check import require_variables
@@ -46,7 +46,7 @@ def up(
         require_variables(root)
         settings = load_settings(root)
         script("dagster-webserver")  # What is missing is told before anything starts.
-        env, shown = {"DAGSTER_HOME": str(dagster_home(settings.state))}, []
+        env, shown = dagster_environment(settings.state), []
         with _signals_interrupt(), process_group(settings.state / "logs", env) as group:
             try:
                 with console.status("Starting Dagster, MLflow and the endpoint …") if output is Output.text else _QUIET:

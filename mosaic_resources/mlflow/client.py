@@ -29,6 +29,7 @@ from mosaic_resources.mlflow.contract import (
 from mosaic_resources.mlflow.identity import holds_version, name_version
 from mosaic_resources.mlflow.package import package
 from mosaic_resources.mlflow.relocate import ARTIFACTS_TAG, relocate
+from mosaic_resources.telemetry import without_telemetry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,12 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MlflowRegistry"]
 
-# MLflow is set by its environment alone. Its own defaults retry for minutes, and report usage to its makers.
+# MLflow is set by its environment alone. Its own defaults retry for minutes.
 DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 HEALTH_SECONDS = 5.0
@@ -68,8 +68,7 @@ class MlflowRegistry:
         Raises:
             DependencyError: MLflow is not installed, or does not answer.
         """
-        for name, value in DEFAULTS.items():
-            os.environ.setdefault(name, value)
+        os.environ.update({**DEFAULTS, **without_telemetry(os.environ)})
         try:
             from mlflow import MlflowClient
         except ImportError as exc:
