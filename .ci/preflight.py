@@ -103,7 +103,8 @@ def promise(machine: Machine) -> str:
     else:
         download = (
             f"About {DOWNLOAD_GB:.0f} GB are downloaded (mostly the CUDA libraries that torch brings) "
-            f"and kept unpacked in the cache {machine.cache}. About two minutes from a fast mirror, {slow_minutes:.0f} at 10 MB/s."
+            f"and kept unpacked in the cache {machine.cache}. "
+            f"About two minutes from a fast mirror, {slow_minutes:.0f} at 10 MB/s."
         )
     python = ".".join(map(str, machine.python))
     return (

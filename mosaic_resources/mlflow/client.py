@@ -85,6 +85,11 @@ class MlflowRegistry:
             client.search_experiments(max_results=1)
         return client
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything to ask: a server, or a database that has been written."""
+        return self._home is None or (self._home / Path(self.tracking_uri.partition("?")[0]).name).is_file()
+
     def relocate(self) -> None:
         """Makes a database true whose folder was moved or copied; see ``mosaic_resources.mlflow.relocate``."""
         if self._home:
@@ -135,6 +140,12 @@ class MlflowRegistry:
         with self._answers():
             self.client.log_batch(run_id, values, tags=[RunTag(name, value) for name, value in (tags or {}).items()])
             self.client.set_terminated(run_id, status)
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """Returns the final metrics of a run."""
+        with self._answers():
+            found = self.client.get_run(run_id).data.metrics
+        return {name: float(value) for name, value in found.items() if "/" not in name}
 
     def run_url(self, run_id: str) -> str:
         """Returns the run's page, on the server or where ``mosaic up`` shows the database."""
