@@ -87,6 +87,9 @@ def shown(title: str, output: Output) -> Iterator[Ticker]:
         TimeElapsedColumn(table_column=Column(width=7, no_wrap=True)),
     )
     began = time.monotonic()
-    with Display(*columns, console=console, transient=True, expand=True) as progress:
-        yield Bar(progress, progress.add_task(title, total=None, step=""))
+    if console.is_terminal:
+        with Display(*columns, console=console, transient=True, expand=True) as progress:
+            yield Bar(progress, progress.add_task(title, total=None, step=""))
+    else:  # in a file or a pipe the lines that stay are all there is
+        yield Ticker()
     console.print(f"  [green]✓[/green] {title} [dim]{time.monotonic() - began:.1f} s[/dim]", soft_wrap=True)
