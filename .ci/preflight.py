@@ -30,7 +30,8 @@ class Machine:
         writable: Whether the checkout can be written.
         free_gb: Free on the checkout's disk.
         cache_free_gb: Free on the cache's disk, where it is another; else None.
-        held_gb: What an earlier try has left, and need not come again.
+        held_gb: What an earlier try has left in environment and cache, which takes no more room.
+        cached_gb: What of it is in the cache, which is not downloaded again.
         memory_gb: Memory of the machine, or of the container that this runs in.
         binds: Whether a port of 127.0.0.1 can be bound.
     """
@@ -44,6 +45,7 @@ class Machine:
     free_gb: float
     cache_free_gb: float | None
     held_gb: float
+    cached_gb: float
     memory_gb: float
     binds: bool
 
@@ -59,6 +61,7 @@ def look(here: Path, cache: Path) -> Machine:
         free_gb=shutil.disk_usage(here).free / 1e9,
         cache_free_gb=shutil.disk_usage(above).free / 1e9 if apart else None,
         held_gb=held_gb([here / ".venv", cache]),
+        cached_gb=held_gb([cache]),
         memory_gb=memory_gb(),
         binds=binds("127.0.0.1"),
     )  # fmt: skip
@@ -89,17 +92,30 @@ def problems(machine: Machine) -> Iterator[str]:
 
 
 def promise(machine: Machine) -> str:
-    """Returns what will be downloaded, where to, and how long that takes."""
+    """Returns what will be downloaded, where to, what a cache that is there changes, and how long that takes."""
     slow_minutes = (DOWNLOAD_GB / SLOW_GB_PER_SECOND + UNPACK_SECONDS) / 60
-    said = (
-        f"Installing into {machine.here / '.venv'}: about {DOWNLOAD_GB:.0f} GB to download (mostly the CUDA libraries "
-        f"that torch brings) to {machine.cache}, {INSTALLED_GB:.1f} GB on disk in all. "
-        f"About two minutes from a fast mirror, {slow_minutes:.0f} at 10 MB/s."
+    if machine.cached_gb > 0.1:
+        download = (
+            f"The cache {machine.cache} holds {machine.cached_gb:.1f} GB of unpacked packages. "
+            f"Only what it lacks is downloaded, at most about {DOWNLOAD_GB:.0f} GB; "
+            f"nothing, and {UNPACK_SECONDS / 60:.1f} minutes, where it lacks nothing."
+        )
+    else:
+        download = (
+            f"About {DOWNLOAD_GB:.0f} GB are downloaded (mostly the CUDA libraries that torch brings) "
+            f"and kept unpacked in the cache {machine.cache}. "
+            f"About two minutes from a fast mirror, {slow_minutes:.0f} at 10 MB/s."
+        )
+    python = ".".join(map(str, machine.python))
+    return (
+        f"{download}\nInstalling into {machine.here / '.venv'}: {INSTALLED_GB:.1f} GB on disk with the cache.\n"
+        f"Python {python}, {machine.free_gb:.0f} GB free, {machine.memory_gb:.0f} GB of memory."
     )
-    if machine.held_gb > 0.1:
-        said += f" {machine.held_gb:.1f} GB of an earlier run are there and need not come again."
-    found = f"Python {'.'.join(map(str, machine.python))}, {machine.free_gb:.0f} GB free, {machine.memory_gb:.0f} GB of"
-    return f"{said}\n{found} memory."
+
+
+def cache_folder() -> Path:
+    """Returns the folder that uv downloads to: the user's, or one beside the checkout's environment."""
+    return Path(os.environ.get("UV_CACHE_DIR") or Path.cwd() / ".uv-cache").absolute()
 
 
 def held_gb(folders: list[Path]) -> float:
@@ -134,7 +150,7 @@ def binds(host: str) -> bool:
 def main() -> int:
     """Prints what will be downloaded, or what is in the way and returns 1."""
     here = Path.cwd()
-    machine = look(here, Path(os.environ.get("UV_CACHE_DIR") or here / ".uv-cache").absolute())
+    machine = look(here, cache_folder())
     wrong = list(problems(machine))
     for problem in wrong:
         print(f"  cannot install: {problem}")

@@ -97,6 +97,7 @@ def answer(version: Version, store: OnlineStore | None, call: Call, parse: Parse
     missing = {name: int(column.missing.sum()) for name, column in looked_up.items() if column.missing.any()}
     body = {
         "predictions": [{"probability": p, "label": int(p >= version.threshold)} for p in probabilities],
+        "threshold": version.threshold,
         "model": version.specification.model.registered_model_name,
         "model_version": version.specification.model.version,
         "request_id": call.request_id,

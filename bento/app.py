@@ -44,6 +44,9 @@ def make_app(runtime: Callable[[], Runtime]) -> Starlette:
     async def metrics(request: Request) -> Response:
         return Response(runtime().metrics.text(runtime().info), media_type="text/plain; version=0.0.4")
 
+    async def index(request: Request) -> Response:
+        return Response(_page(runtime()), media_type="text/plain; charset=utf-8")
+
     async def healthy(request: Request) -> Response:
         return Response("\n", media_type="text/plain")
 
@@ -53,10 +56,25 @@ def make_app(runtime: Callable[[], Runtime]) -> Starlette:
             Route("/invocations", invocations, methods=["POST"]),
             Route("/v1/model", model, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
+            # Before BentoML's own page, which loads a tag manager.
+            Route("/", index, methods=["GET"]),
             # BentoML answers these two itself; they are here for a server without it.
             Route("/livez", healthy, methods=["GET"]),
             Route("/readyz", healthy, methods=["GET"]),
         ]
+    )
+
+
+def _page(runtime: Runtime) -> str:
+    """Returns what a person sees who opens the address in a browser."""
+    version, info = runtime.version, runtime.info
+    fields = ", ".join(f"{field.name} ({field.type})" for field in version.specification.request)
+    return (
+        f"{info['service']}: {info['model']} version {info['model_version']} answers (Bento {info['bento_tag']}).\n"
+        f"POST /v1/predict   {fields}\n"
+        "POST /invocations  the same, in MLflow's forms\n"
+        "GET  /v1/model /livez /readyz /metrics\n"
+        f"An answer's label is 1 from a probability of {version.threshold:g} on.\n"
     )
 
 

@@ -20,7 +20,7 @@ _spec.loader.exec_module(preflight)
 
 ENOUGH = preflight.Machine(
     Path("/here"), Path("/here/.uv-cache"), (3, 11, 9), "CPython", has_venv=True, writable=True, free_gb=12.0,
-    cache_free_gb=None, held_gb=0.0, memory_gb=8.0, binds=True,
+    cache_free_gb=None, held_gb=0.0, cached_gb=0.0, memory_gb=8.0, binds=True,
 )  # fmt: skip
 
 
@@ -46,9 +46,18 @@ def test_what_does_not_suffice_is_refused_with_what_to_do(found: dict[str, objec
 def test_a_machine_that_suffices_is_told_how_much_where_to_and_how_long():
     assert list(preflight.problems(ENOUGH)) == []
     said = preflight.promise(ENOUGH)
-    for part in ("/here/.venv", "about 4 GB to download", "to /here/.uv-cache", "two minutes", "8 at 10 MB/s"):
-        assert part in said
-    assert "2.5 GB of an earlier run are there" in preflight.promise(replace(ENOUGH, held_gb=2.5))
+    parts = (
+        "About 4 GB are downloaded",
+        "in the cache /here/.uv-cache",
+        "two minutes",
+        "8 at 10 MB/s",
+        "9.5 GB on disk",
+    )
+    assert [part for part in (*parts, "Installing into /here/.venv") if part not in said] == []
+    warm = preflight.promise(replace(ENOUGH, held_gb=9.0, cached_gb=6.5))
+    parts = ("holds 6.5 GB", "Only what it lacks is downloaded", "nothing, and 1.5 minutes, where it lacks nothing")
+    assert [part for part in parts if part not in warm] == []
+    assert "About 4 GB are downloaded" not in warm
 
 
 def test_what_an_interrupted_installation_left_is_not_asked_for_again():

@@ -66,6 +66,5 @@ def _quiet(logs: Path) -> None:
     logging.getLogger().handlers = [handler]
     logging.getLogger("dagster").handlers = [handler]
     logging.getLogger("dagster").propagate = False
-    os.environ.setdefault("WHYLOGS_NO_ANALYTICS", "True")
     # Waiting threads that spin take the cores from the endpoint and the daemon.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -41,14 +41,23 @@ def doctor(
 def examine(settings: "Settings", *, with_engine: bool = True) -> Iterator[Finding]:
     """Yields one finding for each thing that the project stands on."""
     yield from machine(settings.state)
-    for port, name in ((3000, "Dagster"), (5000, "MLflow"), (8000, "endpoint")):
-        yield port_free(port, name)
+    yield from _ports(settings.state)
     yield _java(needed=settings.engine == "spark")
     if with_engine:
         yield _engine(settings)
     yield _mlflow(settings.mlflow_tracking_uri)
     yield _lineage(settings)
     yield _one_emitter(settings.state)
+
+
+def _ports(state: Path) -> Iterator[Finding]:
+    """Yields one finding for each port that a server prefers, and for each that this project has taken."""
+    from mosaic_assets.orchestration.up_record import own_ports
+
+    own = own_ports(state)
+    preferred = {3000: "Dagster", 5000: "MLflow", 8000: "endpoint"}
+    for port in sorted({*preferred, *own}):
+        yield port_free(port, preferred.get(port, ""), own)
 
 
 def _java(*, needed: bool) -> Finding:

@@ -5,7 +5,7 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -97,8 +97,16 @@ def loopback(host: str = "127.0.0.1") -> Finding:
         return Finding("loopback", "problem", what, "Allow it: the engine and the endpoint listen there.")
 
 
-def port_free(port: int, name: str) -> Finding:
-    """Returns whether a server gets the port that it prefers."""
+def port_free(port: int, name: str, own: Mapping[int, str] | None = None) -> Finding:
+    """Returns whether a server gets the port that it prefers.
+
+    Args:
+        port: The port.
+        name: The server.
+        own: Port → what of this project listens there.
+    """
+    if own and port in own:
+        return Finding(f"port {port}", "ok", f"{own[port]}, listens there")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

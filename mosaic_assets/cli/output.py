@@ -61,11 +61,14 @@ def errors(output: Output = Output.text) -> Iterator[None]:
 def root_of(folder: Path) -> Path:
     """Returns the project that ``folder`` lies in; what its ``.env`` sets is in the environment from here on.
 
-    Dagster's own commands read ``.env`` too, so a verb and the code server see the same.
+    Dagster's own commands read ``.env`` too, so a verb and the code server see the same. What neither sets sends
+    nothing home.
     """
     from mosaic_resources.settings.settings import find_project_root, read_dotenv
+    from mosaic_resources.telemetry import without_telemetry
 
     root = find_project_root(folder.resolve())
     for name, value in read_dotenv(root).items():
         os.environ.setdefault(name, value)
+    os.environ.update(without_telemetry(os.environ))
     return root

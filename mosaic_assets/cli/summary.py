@@ -1,12 +1,12 @@
 """The demo's summary: what was made, how good it is, what came of the incident, what to try next."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from rich.table import Table
+from rich.table import Column, Table
 
 from mosaic_assets.cli.disk import disk_text, disk_use
 from mosaic_assets.cli.output import console
@@ -15,7 +15,7 @@ from mosaic_assets.orchestration.story import Progress, Stage
 if TYPE_CHECKING:
     from mosaic_assets.monitors.incidents import Event
 
-__all__ = ["collect", "show"]
+__all__ = ["collect", "next_commands", "show"]
 
 
 def collect(stage: Stage, progress: Progress) -> dict[str, Any]:
@@ -41,21 +41,20 @@ def collect(stage: Stage, progress: Progress) -> dict[str, Any]:
         "state": str(seams.settings.state),
         "state_bytes": disk_use(seams.settings.state),
         "predictions_path": lake.path(stage.prediction_tables()[0]) if stage.prediction_tables() else "",
+        **_champion(stage),
         **progress.facts,
     }  # fmt: skip
 
 
 def show(summary: dict[str, Any]) -> None:
     """Prints the summary for people."""
-    tables = Table("table", "version", "rows", title="Tables", title_justify="left")
+    tables = _table("Tables", "table", "version", "rows")
     for row in summary["tables"]:
         tables.add_row(row["table"], str(row["version"]), f"{row['rows']:,}")
     for name, rows in summary["quarantine"].items():
         tables.add_row(f"[yellow]{name}[/yellow]", "", f"{rows:,}")
     console.print(tables)
-    scores = Table(
-        "month", "model", "version", "AUC", "labelled rows", title="Quality by late labels", title_justify="left"
-    )
+    scores = _table("Quality by late labels", "month", "model", "version", "AUC", "labelled rows")
     for row in summary["auc_by_month"]:
         scores.add_row(
             row["month"],
@@ -69,7 +68,8 @@ def show(summary: dict[str, Any]) -> None:
         why = f": {', '.join(event['reasons'][:4])}" if event["reasons"] else ""
         console.print(
             f"incident [bold]{event['incident']}[/bold] {event['state']} at {event['at'][:10]}, "
-            f"score {event['score']:.2f}{why}"
+            f"score {event['score']:.2f}{why}",
+            soft_wrap=True,
         )
     reasons = "; ".join(json.loads(summary.get("reasons") or "[]"))
     console.print(f"decision: [bold]{summary.get('verdict')}[/bold], {reasons}", soft_wrap=True)
@@ -78,12 +78,18 @@ def show(summary: dict[str, Any]) -> None:
         f"p50 {summary.get('p50_ms')} ms, p99 {summary.get('p99_ms')} ms over {summary.get('timed_requests')} of them; "
         f"switch under {summary.get('switch_rate')} requests/s: {summary.get('switch_failed')} of "
         f"{summary.get('switch_requests')} failed, answers by version {summary.get('switch_versions')}; "
-        f"{_logged(summary)}"
+        f"{_logged(summary)}",
+        soft_wrap=True,
     )
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in summary["seconds"].items())
-    console.print(f"stations: {seconds}; {sum(summary['seconds'].values()):.0f} s in all\n")
+    console.print(f"stations: {seconds}; {sum(summary['seconds'].values()):.0f} s in all\n", soft_wrap=True)
     console.print(summary["trace"], markup=False, highlight=False, soft_wrap=True)
     _next(summary)
+
+
+def _table(title: str, *names: str) -> Table:
+    """Returns a table that folds long values in a narrow terminal and cuts none."""
+    return Table(*(Column(name, overflow="fold") for name in names), title=title, title_justify="left")
 
 
 def _logged(summary: dict[str, Any]) -> str:
@@ -96,18 +102,25 @@ def _logged(summary: dict[str, Any]) -> str:
 def _next(summary: dict[str, Any]) -> None:
     console.print(disk_text(summary["state"], summary["state_bytes"]), soft_wrap=True)
     console.print("\n[bold]Try[/bold]")
-    lines = [
+    for line in next_commands(summary):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def next_commands(summary: Mapping[str, Any]) -> list[str]:
+    """Returns lines for a shell: ask the endpoint, look at the champion's newest predictions, trace one, go on."""
+    version, asked_at = summary.get("champion"), summary.get("asked_at")
+    chosen = f'rows[rows.model_version == "{version}"].sort_values("{asked_at}")'
+    return [
         f"curl -s {summary['endpoint']}/v1/predict -H 'content-type: application/json' "
         f"-H 'x-mosaic-time: {summary['example_time']}' -d '{summary['example_body']}'",
+        f"# the newest predictions of the champion, version {version}",
         ".venv/bin/python -c 'from deltalake import DeltaTable",
         f'rows = DeltaTable("{summary.get("predictions_path")}").to_pandas()',
-        'print(rows[["flight_id", "probability", "model_version"]].tail())\'',
+        f"print({chosen}[{json.dumps(summary.get('prediction_columns'))}].tail().to_string(index=False))'",
         f".venv/bin/mosaic trace prediction {summary.get('request_id')}",
         "make up",
         ".venv/bin/mosaic serve --stop  # ends the endpoint, which goes on answering until then",
     ]
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _transitions(events: "Sequence[Event]") -> list[dict[str, Any]]:
@@ -137,6 +150,19 @@ def _request(lake: Any, table: str, request_id: str | None) -> dict[str, Any] | 
         return None
     rows = lake.read(table, filters=pc.field("request_id") == request_id).to_pylist()
     return rows[0] if rows else None
+
+
+def _champion(stage: Stage) -> dict[str, Any]:
+    """Returns the version that answers, and the columns of its predictions that people look at."""
+    from mosaic_resources.mlflow.contract import CHAMPION
+
+    dataset, found = stage.dataset(), stage.seams.registry.find(stage.script.model, CHAMPION)
+    columns = [*dataset.entity_key, dataset.timestamp_field, "probability", "prediction", "model_version"]
+    return {
+        "champion": found.version if found else None,
+        "asked_at": dataset.timestamp_field,
+        "prediction_columns": columns,
+    }
 
 
 def _auc_by_month(stage: Stage) -> list[dict[str, Any]]:

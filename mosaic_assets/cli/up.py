@@ -34,9 +34,10 @@ def up(
 ) -> None:
     """Start everything that a person looks at, on free loopback ports; Ctrl-C ends all of it."""
     with errors(output):
-        from mosaic_assets.orchestration.home import dagster_home
+        from mosaic_assets.orchestration.home import dagster_environment
         from mosaic_assets.orchestration.processes import process_group
         from mosaic_assets.orchestration.servers import script
+        from mosaic_assets.orchestration.up_record import recorded
         from mosaic_assets.orchestration.yaml_check import require_variables
         from mosaic_assets.services.endpoints import built_services, start_built
         from mosaic_resources.bentos import process
@@ -46,8 +47,8 @@ def up(
         require_variables(root)
         settings = load_settings(root)
         script("dagster-webserver")  # What is missing is told before anything starts.
-        env, shown = {"DAGSTER_HOME": str(dagster_home(settings.state))}, []
-        with _signals_interrupt(), process_group(settings.state / "logs", env) as group:
+        env, shown = dagster_environment(settings.state), []
+        with _signals_interrupt(), process_group(settings.state / "logs", env, _ended) as group:
             try:
                 with console.status("Starting Dagster, MLflow and the endpoint …") if output is Output.text else _QUIET:
                     addresses = _start(group, root, settings, dagster_port, mlflow_port)
@@ -55,17 +56,17 @@ def up(
                         shown.append(name)  # also one that ran before: what is shown ends together
                         endpoint = start_built(settings, name, port=endpoint_port, with_parent=True)
                         addresses[f"Endpoint {name}"] = endpoint.url
-                emit(addresses, output, lambda: _show(addresses))
-                while (ended := group.first_ended()) is None:
-                    time.sleep(0.5)
-                raise DependencyError(f"'{ended}' has ended.", do=f"Its log is {settings.state / 'logs' / ended}.log.")
+                ours = {name: url for name, url in addresses.items() if url != settings.mlflow_tracking_uri}
+                with recorded(settings.state, ours):
+                    emit(addresses, output, lambda: _show(addresses))
+                    _watch(group, settings.state / "logs")
             except KeyboardInterrupt:
-                with suppress(OSError):  # the terminal may be gone
-                    aside("\nEnding …")
+                _say(f"\nEnding {', '.join([*(f'endpoint {name}' for name in shown), *group.names])} …")
             finally:
                 _ignore_signals()
                 for name in shown:
-                    process.stop(settings.state, name)
+                    if process.stop(settings.state, name):
+                        _ended(f"endpoint {name}")
 
 
 _QUIET = nullcontext()
@@ -96,6 +97,22 @@ def _start(group: "Processes", root: Path, settings: "Settings", dagster_port: i
     if (pages := settings.state / PAGES).is_dir():
         addresses["Exploration"] = start_pages(group, pages)
     return addresses
+
+
+def _watch(group: "Processes", logs: Path) -> None:
+    """Returns never; raises where a child ends, or a signal interrupts."""
+    while (ended := group.first_ended()) is None:
+        time.sleep(0.5)
+    raise DependencyError(f"'{ended}' has ended.", do=f"Its log is {logs / ended}.log.")
+
+
+def _ended(name: str) -> None:
+    _say(f"  {name} has ended")
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # the terminal may be gone
+        aside(text)
 
 
 @contextmanager

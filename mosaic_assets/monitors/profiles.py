@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mosaic_assets.monitors.profile_feed import column_view
 from mosaic_resources.errors import UnknownNameError, UserError, missing_extra
+from mosaic_resources.telemetry import without_telemetry
 
 __all__ = ["ColumnStats", "Profile", "library", "merge_profiles", "profile_rows"]
 
@@ -33,7 +34,7 @@ def library() -> types.SimpleNamespace:
     Raises:
         DependencyError: The extra ``monitor`` is not installed.
     """
-    os.environ.setdefault("WHYLOGS_NO_ANALYTICS", "True")
+    os.environ.update(without_telemetry(os.environ))
     if not hasattr(np, "unicode_"):
         np.unicode_ = np.str_  # type: ignore[attr-defined]
     spec = importlib.util.find_spec("whylogs")

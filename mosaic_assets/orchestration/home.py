@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-__all__ = ["dagster_home"]
+from mosaic_resources.telemetry import without_telemetry
+
+__all__ = ["dagster_environment", "dagster_home"]
 
 DAGSTER_YAML = """\
 # Written by mosaic; kept when it exists, so edit it freely.
@@ -28,3 +30,9 @@ def dagster_home(state: Path) -> Path:
     if not file.exists():
         file.write_text(DAGSTER_YAML)
     return home
+
+
+def dagster_environment(state: Path) -> dict[str, str]:
+    """Returns the environment of Dagster's servers: this process's, with their home, and no telemetry."""
+    home = dagster_home(state)
+    return {**without_telemetry(os.environ, home), "DAGSTER_HOME": str(home)}

@@ -17,6 +17,8 @@ from mosaic_resources.lifeline import end_with_parent
 
 __all__ = ["Processes", "free_port", "http_ready", "process_group"]
 
+PAUSE_SECONDS = 0.05
+
 
 @dataclass
 class Processes:
@@ -25,13 +27,17 @@ class Processes:
     Args:
         logs: Folder for one log file each.
         env: Environment beside the parent's.
+        on_end: Is told the name of each child that was asked to end and has.
     """
 
     logs: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    on_end: Callable[[str], None] = lambda _name: None
     _children: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
-    def start(self, name: str, command: Sequence[str], *, cwd: Path | None = None) -> None:
+    def start(
+        self, name: str, command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
         """Starts a child in a process group of its own, so that Ctrl-C ends the children in our order.
 
         It ends too where this process is killed.
@@ -39,8 +45,8 @@ class Processes:
         self.logs.mkdir(parents=True, exist_ok=True)
         with (self.logs / f"{name}.log").open("ab") as log:
             self._children[name] = subprocess.Popen(
-                list(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=cwd, env={**os.environ, **self.env}, start_new_session=True, preexec_fn=end_with_parent(),
+                list(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=cwd,
+                env={**os.environ, **self.env, **(env or {})}, start_new_session=True, preexec_fn=end_with_parent(),
             )  # fmt: skip
 
     def wait_ready(self, name: str, ready: Callable[[], bool], timeout_seconds: float = 120.0) -> None:
@@ -64,24 +70,35 @@ class Processes:
         """Returns the name of a child that has ended, or None while all live."""
         return next((name for name, child in self._children.items() if child.poll() is not None), None)
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the children, last started first, the order in which they are asked to end."""
+        return list(reversed(self._children))
+
     def stop(self, timeout_seconds: float = 15.0) -> None:
-        """Ends every child, last started first: asks, waits, then kills."""
-        for child in reversed(list(self._children.values())):
-            _signal(child, signal.SIGTERM)
-        deadline = time.monotonic() + timeout_seconds
-        for child in self._children.values():
-            try:
-                child.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                _signal(child, signal.SIGKILL)
-                child.wait()
-        self._children.clear()
+        """Ends every child, last started first: asks, waits, then kills; tells of each that has ended."""
+        for name in self.names:
+            _signal(self._children[name], signal.SIGTERM)
+        began = time.monotonic()
+        while self._children:
+            late = time.monotonic() - began > timeout_seconds
+            for name in self.names:
+                child = self._children[name]
+                if late:
+                    _signal(child, signal.SIGKILL)
+                    child.wait()
+                if child.poll() is not None:
+                    del self._children[name]
+                    self.on_end(name)
+            time.sleep(PAUSE_SECONDS if self._children else 0)
 
 
 @contextlib.contextmanager
-def process_group(logs: Path, env: Mapping[str, str] | None = None) -> Iterator[Processes]:
+def process_group(
+    logs: Path, env: Mapping[str, str] | None = None, on_end: Callable[[str], None] = lambda _name: None
+) -> Iterator[Processes]:
     """Yields a group of processes and ends them all on the way out, however that is."""
-    group = Processes(logs, env or {})
+    group = Processes(logs, env or {}, on_end)
     try:
         yield group
     finally:

@@ -1,5 +1,6 @@
 """Dagster's own servers for a project: one code server that the daemon and the web server share."""
 
+import os
 import sys
 import sysconfig
 from pathlib import Path
@@ -14,6 +15,8 @@ from mosaic_resources.errors import missing_extra
 
 __all__ = ["script", "start_code_server", "start_daemon", "start_mlflow", "start_pages", "start_webserver"]
 
+# Seven processes for MLflow's own evaluation jobs, which nothing here asks for.
+JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 EXTRAS = {"dagster-webserver": "ui", "mlflow": "train"}
 
 
@@ -84,7 +87,8 @@ def start_mlflow(group: Processes, tracking_uri: str, artifacts: Path, port: int
         "--port",
         str(chosen),
     ]
-    group.start("mlflow", [*command, "--workers", "1", "--artifacts-destination", str(artifacts)])
+    command += ["--workers", "1", "--artifacts-destination", str(artifacts)]
+    group.start("mlflow", command, env={JOBS: os.environ.get(JOBS, "false")})
     address = f"http://127.0.0.1:{chosen}"
     group.wait_ready("mlflow", http_ready(f"{address}/health"), timeout_seconds=180)
     return address

@@ -150,9 +150,9 @@ class Stage:
     @property
     def environment(self) -> dict[str, str]:
         """What the story's child processes need to know."""
-        from mosaic_assets.orchestration.home import dagster_home
+        from mosaic_assets.orchestration.home import dagster_environment
 
-        return {"DAGSTER_HOME": str(dagster_home(self.seams.settings.state))}
+        return dagster_environment(self.seams.settings.state)
 
     @cached_property
     def _tree(self) -> dg.ComponentTree:

@@ -18,6 +18,7 @@ from mosaic_resources.bentos.on_demand import file_sha256
 from mosaic_resources.bentos.requirements import ROOTS, filter_lock
 from mosaic_resources.bentos.specification import SPECIFICATION_FILE, ServiceSpecification
 from mosaic_resources.errors import DependencyError, InternalError, UserError
+from mosaic_resources.telemetry import without_telemetry
 
 __all__ = ["BuiltBento", "build_bento"]
 
@@ -172,9 +173,8 @@ def _run_bentoml(context: Path, name: str, version: str, bentoml_home: Path) -> 
     (context / "bentofile.yaml").write_text(json.dumps(options))  # JSON is YAML.
     bentoml_home.mkdir(parents=True, exist_ok=True)
     environment = {
-        **os.environ,
+        **without_telemetry(os.environ),
         "BENTOML_HOME": str(bentoml_home),
-        "BENTOML_DO_NOT_TRACK": "True",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": str(context),
         "PATH": f"{_uv_stand_in(context)}:{os.environ.get('PATH', '')}",

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mosaic_resources.bentos.build import BuiltBento
 from mosaic_resources.errors import DependencyError
 from mosaic_resources.lifeline import end_with_parent
+from mosaic_resources.telemetry import without_telemetry
 
 __all__ = ["Endpoint", "activate", "adopt", "endpoint_folder", "own_address", "start", "stop"]
 
@@ -160,10 +161,9 @@ def start(
     folder = endpoint_folder(state, service)
     activate(bento, state=state, service=service)
     environment = {
-        **os.environ,
+        **without_telemetry(os.environ),
         "PYTHONPATH": str(bento.sources),
         "BENTOML_HOME": str(bento.path.parents[2]),
-        "BENTOML_DO_NOT_TRACK": "True",
         "MOSAIC_ONLINE": online,
         "MOSAIC_SPOOL": str(spool),
         "MOSAIC_ACTIVE": str(folder / "active.json"),

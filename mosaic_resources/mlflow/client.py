@@ -29,6 +29,7 @@ from mosaic_resources.mlflow.contract import (
 from mosaic_resources.mlflow.identity import holds_version, name_version
 from mosaic_resources.mlflow.package import package
 from mosaic_resources.mlflow.relocate import ARTIFACTS_TAG, relocate
+from mosaic_resources.telemetry import without_telemetry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,12 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MlflowRegistry"]
 
-# MLflow is set by its environment alone. Its own defaults retry for minutes, and report usage to its makers.
+# MLflow is set by its environment alone. Its own defaults retry for minutes.
 DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 HEALTH_SECONDS = 5.0
@@ -68,8 +68,7 @@ class MlflowRegistry:
         Raises:
             DependencyError: MLflow is not installed, or does not answer.
         """
-        for name, value in DEFAULTS.items():
-            os.environ.setdefault(name, value)
+        os.environ.update({**DEFAULTS, **without_telemetry(os.environ)})
         try:
             from mlflow import MlflowClient
         except ImportError as exc:
@@ -85,6 +84,11 @@ class MlflowRegistry:
             client = MlflowClient(self.tracking_uri, self.tracking_uri)
             client.search_experiments(max_results=1)
         return client
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything to ask: a server, or a database that has been written."""
+        return self._home is None or (self._home / Path(self.tracking_uri.partition("?")[0]).name).is_file()
 
     def relocate(self) -> None:
         """Makes a database true whose folder was moved or copied; see ``mosaic_resources.mlflow.relocate``."""
@@ -136,6 +140,12 @@ class MlflowRegistry:
         with self._answers():
             self.client.log_batch(run_id, values, tags=[RunTag(name, value) for name, value in (tags or {}).items()])
             self.client.set_terminated(run_id, status)
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """Returns the final metrics of a run."""
+        with self._answers():
+            found = self.client.get_run(run_id).data.metrics
+        return {name: float(value) for name, value in found.items() if "/" not in name}
 
     def run_url(self, run_id: str) -> str:
         """Returns the run's page, on the server or where ``mosaic up`` shows the database."""

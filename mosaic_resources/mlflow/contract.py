@@ -122,6 +122,10 @@ class Tracker(Protocol):
         """Closes a run with its final metrics."""
         ...
 
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """Returns the final metrics of a run: those that are no point of a curve (``part/…``)."""
+        ...
+
     def run_url(self, run_id: str) -> str:
         """Returns the address of the run's page; of a database, the one that it has under ``mosaic up``."""
         ...
@@ -129,6 +133,11 @@ class Tracker(Protocol):
 
 class Registry(Tracker, Protocol):
     """A tracker that also keeps versions of models. No stages: aliases."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything to ask; False for a database file that nobody has written yet. Opens nothing."""
+        ...
 
     def register(self, name: str, folder: Path, run_id: str, tags: Mapping[str, str] | None = None) -> ModelVersion:
         """Makes a new version of a model of the files in a model folder.

@@ -36,6 +36,11 @@ class FakeRegistry:
         self.runs: dict[str, FakeRun] = {}
         self._root, self._versions = root, dict[str, list[ModelVersion]]()
 
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever written."""
+        return bool(self.runs)
+
     def start_run(self, request: RunRequest) -> str:
         """Opens a run."""
         run_id = f"run-{len(self.runs) + 1}"
@@ -61,6 +66,10 @@ class FakeRegistry:
         run.status = status
         run.metrics |= metrics or {}
         run.tags |= tags or {}
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """Returns the final metrics of a run."""
+        return dict(self.runs[run_id].metrics)
 
     def run_url(self, run_id: str) -> str:
         """Returns an address of the run."""

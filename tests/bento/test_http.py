@@ -30,9 +30,18 @@ def test_answer_comes_from_lookup_on_demand_and_model(client: httpx.Client, row:
     expected = sigmoid(0.01 * 30 + 0.1 * 2 - 0.1 * 3 + 0.2 * 1)
     assert answer["predictions"][0]["probability"] == pytest.approx(expected, rel=1e-6)
     assert answer["predictions"][0]["label"] == 1
+    assert answer["threshold"] == 0.5
     assert (answer["model"], answer["model_version"]) == ("late", "1")
     assert answer["missing_features"] == {}
     assert uuid.UUID(answer["request_id"]).version == 7
+
+
+def test_page_of_the_address_is_ours_and_loads_nothing(client: httpx.Client) -> None:
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/plain")
+    assert "late version 1 answers" in page.text
+    assert "tailnum (string)" in page.text
+    assert "from a probability of 0.5 on" in page.text
 
 
 def test_body_forms_of_mlflow_give_the_same_answer(client: httpx.Client, row: Row) -> None:

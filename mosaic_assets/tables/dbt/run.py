@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mosaic_resources.errors import InternalError, UserError, missing_extra
+from mosaic_resources.telemetry import without_telemetry
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 __all__ = ["NodeResult", "run_dbt"]
+
+STATISTICS = "DBT_SEND_ANONYMOUS_USAGE_STATS"
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,8 @@ def run_dbt(
     if session is None:
         raise InternalError("dbt needs the step's engine session.")
     arguments = ["--quiet", "build", "--project-dir", str(project), "--profiles-dir", str(project)]
-    with _environment(
-        MOSAIC_LAKE=lake, DBT_SEND_ANONYMOUS_USAGE_STATS="false", **({"SPARK_REMOTE": remote} if remote else {})
-    ):
+    statistics = without_telemetry(os.environ)[STATISTICS]
+    with _environment(MOSAIC_LAKE=lake, **{STATISTICS: statistics}, **({"SPARK_REMOTE": remote} if remote else {})):
         outcome = dbtRunner().invoke([*arguments, "--select", *models])
     if outcome.exception is not None:
         raise UserError(f"dbt failed: {outcome.exception}", str(project)) from outcome.exception

@@ -1,5 +1,6 @@
 """Each finding of the doctor, on a machine that lacks something."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 from mosaic_assets.cli.doctor import examine
 from mosaic_assets.cli.machine import Finding, disk, loopback, memory, python, require
 from mosaic_assets.cli.main import app
+from mosaic_assets.orchestration.up_record import own_ports, recorded
 from mosaic_resources.errors import DependencyError
 from mosaic_resources.outbox.outbox import NewEvent, Outbox
 from mosaic_resources.settings.settings import load_settings
@@ -30,6 +32,24 @@ def test_doctor_finds_a_taken_port(tmp_path: Path) -> None:
         assert verdicts(tmp_path)["port 5000"] == ("note", "It is taken; MLflow gets another one.")
         if other:
             other.close()
+
+
+def test_doctor_knows_the_ports_of_its_own_up(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with recorded(state, {"MLflow": f"http://127.0.0.1:{port}", "Far": "http://example.org:8000"}):
+            said = f"MLflow of this project's 'mosaic up', process {os.getpid()}, listens there"
+            assert verdicts(tmp_path)[f"port {port}"] == ("ok", said)
+            assert list(own_ports(state)) == [port]
+            (tmp_path / "copy").mkdir()
+            (tmp_path / "copy" / "up.json").write_bytes((state / "up.json").read_bytes())
+            assert own_ports(tmp_path / "copy") == {}
+            left = (state / "up.json").read_text()
+        assert f"port {port}" not in verdicts(tmp_path)
+    (state / "up.json").write_text(left.replace(f'"pid": {os.getpid()}', '"pid": 1'))  # what a killed one leaves
+    assert own_ports(state) == {}
 
 
 def test_doctor_finds_a_dead_mlflow_and_hides_its_password(tmp_path: Path) -> None:

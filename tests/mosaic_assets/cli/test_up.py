@@ -18,6 +18,7 @@ import pytest
 from mosaic_assets.cli.init import make_project
 from mosaic_assets.features.materialize import materialize
 from mosaic_assets.features.views import Entity, FeatureRef, FeatureService, FeatureView, Field
+from mosaic_assets.orchestration.up_record import own_ports
 from mosaic_assets.services.build import build_service
 from mosaic_assets.services.endpoints import start_built
 from mosaic_resources.bentos import process
@@ -123,13 +124,19 @@ def test_every_ending_signal_ends_all_that_is_shown_also_an_adopted_endpoint(
         assert addresses["Endpoint trips"] == adopted.url
         assert httpx.get(f"{addresses['Dagster']}/server_info", trust_env=False).status_code == 200
         assert httpx.post(f"{adopted.url}/v1/predict", json={"station": "park"}, trust_env=False).status_code == 200
+        ports = {int(address.rpartition(":")[2]) for name, address in addresses.items() if name != "MLflow"}
+        assert set(own_ports(settings.state)) == ports
         family = up.family(settings)
         assert len(family) >= 4
         up.process.send_signal(number)
         up.process.send_signal(number)  # an impatient second one changes nothing
         rest, _ = up.process.communicate(timeout=60)
         assert (up.process.returncode, rest) == (0, "")
-        assert "Ending" in up.errors.read_text()
+        told = up.errors.read_text()
+        assert "Ending endpoint trips, webserver, daemon, code-server …" in told
+        for name in ("endpoint trips", "webserver", "daemon", "code-server"):
+            assert f"  {name} has ended" in told.splitlines()
+        assert own_ports(settings.state) == {}
         assert running(family) == []
     assert process.adopt(settings.state, "trips") is None
 
