@@ -24,7 +24,8 @@ def list_views(tree: dg.ComponentTree) -> list[dict[str, Any]]:
             {"view": one.name, "description": one.description, "owners": list(one.owners), "tags": dict(one.tags),
              "entities": list(one.entities), "join_keys": list(views[one.name].join_keys),
              "features": dict(one.features), "ttl": one.ttl,
-             "known": one.created_timestamp_column or f"after {one.known_delay}", "online": one.online, "table": one.table, "feature_services": users}
+             "known": one.created_timestamp_column or f"after {one.known_delay}", "online": one.online,
+             "table": one.table, "feature_services": users}
         )  # fmt: skip
     return found
 

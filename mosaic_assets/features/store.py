@@ -37,8 +37,10 @@ class FeatureStore:
         tree: The project's components.
 
     Example:
-        >>> store = FeatureStore.of(".")  # doctest: +SKIP
-        >>> store.get_historical_features(labels, ["aircraft:*"], "asked_at").to_pandas()  # doctest: +SKIP
+        In a notebook of the project::
+
+            store = FeatureStore.of(".")
+            store.get_historical_features(labels, ["aircraft:*"], "asked_at").to_pandas()
     """
 
     def __init__(self, seams: Seams, tree: dg.ComponentTree) -> None:
