@@ -1,15 +1,17 @@
 """What the project declares, and where: the only file that touches Dagster's undocumented component API."""
 
+import sys
 from pathlib import Path
 from typing import TypeVar
 
 import dagster as dg
+from dagster import ComponentTree
 from dagster.components.core.context import ComponentDeclLoadContext, ComponentLoadContext
 
 from mosaic_resources.errors import UnknownNameError, UserError
 from mosaic_resources.settings.settings import find_project_root
 
-__all__ = ["declared", "project_root", "reference", "where"]
+__all__ = ["ComponentTree", "declared", "importable", "project_root", "project_tree", "reference", "where"]
 
 Kind = TypeVar("Kind", bound=dg.Component)
 
@@ -55,6 +57,19 @@ def where(context: ComponentLoadContext | ComponentDeclLoadContext, *path: str) 
     for step in ("attributes", *path):
         tree = tree.children.get(step, tree)
     return f"{tree.position.filename}:{tree.position.start.line}"
+
+
+def project_tree(root: Path) -> ComponentTree:
+    """Returns what a project declares, outside a load; for commands and notebooks."""
+    importable(root)
+    return ComponentTree.for_project(root)
+
+
+def importable(root: Path) -> None:
+    """Ensures that a project's package can be imported, installed or not."""
+    for folder in (str(root), str(root / "src")):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
 
 
 def project_root(context: ComponentLoadContext) -> Path:

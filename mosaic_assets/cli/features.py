@@ -19,15 +19,16 @@ def features(
 ) -> None:
     """Show the feature views; of one, which services, datasets and models break if it changes."""
     with errors(output):
-        import dagster as dg
-
+        from mosaic_assets.catalogue import project_tree
         from mosaic_assets.features.listing import describe_view, list_views
         from mosaic_assets.orchestration.run import load_definitions
+        from mosaic_assets.orchestration.selection import stands_on
 
         root = root_of(project)
-        defs, tree = load_definitions(root), dg.ComponentTree.for_project(root)
+        tree = project_tree(root)
         if name is not None:
-            view = describe_view(tree, defs, name)
+            view = describe_view(tree, name)
+            view["stands_on_it"] = stands_on(load_definitions(root), view["table"])
             emit(view, output, lambda: _show(view))
         else:
             views = [view for view in list_views(tree) if tag is None or _tagged(view["tags"], tag)]

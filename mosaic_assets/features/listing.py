@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-import dagster as dg
-
+from mosaic_assets.catalogue import ComponentTree
 from mosaic_assets.features.component import FeatureServiceComponent, FeatureViewComponent, feature_views
 from mosaic_assets.features.views import FeatureRef
-from mosaic_assets.orchestration.selection import select
 from mosaic_resources.errors import UnknownNameError
 
-__all__ = ["describe_view", "list_views", "stands_on"]
+__all__ = ["describe_view", "list_views"]
 
 
-def list_views(tree: dg.ComponentTree) -> list[dict[str, Any]]:
+def list_views(tree: ComponentTree) -> list[dict[str, Any]]:
     """Returns the declared feature views as plain values, by name."""
     views = feature_views(tree)
     services = tree.get_all_components(of_type=FeatureServiceComponent)
@@ -30,8 +28,8 @@ def list_views(tree: dg.ComponentTree) -> list[dict[str, Any]]:
     return found
 
 
-def describe_view(tree: dg.ComponentTree, defs: dg.Definitions, name: str) -> dict[str, Any]:
-    """Returns one view as plain values, with what breaks if it changes: ``stands_on_it``, kind → names.
+def describe_view(tree: ComponentTree, name: str) -> dict[str, Any]:
+    """Returns one view as plain values, with the features that each service uses.
 
     Raises:
         UnknownNameError: It is not declared.
@@ -44,19 +42,8 @@ def describe_view(tree: dg.ComponentTree, defs: dg.Definitions, name: str) -> di
             service.name: sorted({ref.feature for ref in _refs(service) if ref.view == name})
             for service in tree.get_all_components(of_type=FeatureServiceComponent)
             if _used(service, name)
-        },
-        "stands_on_it": stands_on(defs, views[name]["table"]),
+        }
     }
-
-
-def stands_on(defs: dg.Definitions, key: str) -> dict[str, list[str]]:
-    """Returns the assets downstream of one, by the first part of their keys: datasets, models, services and so on."""
-    found: dict[str, list[str]] = {}
-    for asset in select(defs, [f"{key}+"]):
-        kind, _, name = asset.partition("/")
-        if asset != key:
-            found.setdefault(kind, []).append(name)
-    return found
 
 
 def _used(service: FeatureServiceComponent, view: str) -> bool:

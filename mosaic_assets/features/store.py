@@ -6,9 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pyarrow as pa
 
+from mosaic_assets.catalogue import ComponentTree, project_tree
 from mosaic_assets.features import materialize as online
 from mosaic_assets.features.component import (
     EntityComponent,
@@ -43,14 +43,14 @@ class FeatureStore:
             store.get_historical_features(labels, ["aircraft:*"], "asked_at").to_pandas()
     """
 
-    def __init__(self, seams: Seams, tree: dg.ComponentTree) -> None:
+    def __init__(self, seams: Seams, tree: ComponentTree) -> None:
         self.seams, self._tree = seams, tree
 
     @classmethod
     def of(cls, project: Path | str = ".", target: str | None = None) -> "FeatureStore":
         """Returns the store of the project that a folder lies in."""
         root = find_project_root(Path(project).resolve())
-        return cls(Seams.of(root, target), dg.ComponentTree.for_project(root))
+        return cls(Seams.of(root, target), project_tree(root))
 
     @cached_property
     def entities(self) -> Mapping[str, Entity]:

@@ -1,7 +1,6 @@
 """Runs assets in this process, into the same instance that the UI and the daemon look at."""
 
 import importlib
-import sys
 import tomllib
 import uuid
 import warnings
@@ -13,6 +12,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from mosaic_assets.catalogue import importable
 from mosaic_assets.orchestration.home import dagster_home
 from mosaic_assets.orchestration.ticker import Ticker, listener
 from mosaic_assets.work import BlockedError
@@ -51,9 +51,7 @@ def _dg_project(project_root: Path) -> dict[str, Any]:
 
 def load_definitions(project_root: Path) -> dg.Definitions:
     """Returns the definitions of the project at ``project_root``."""
-    for folder in (str(project_root), str(project_root / "src")):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+    importable(project_root)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         loaded = importlib.import_module(definitions_module(project_root)).defs

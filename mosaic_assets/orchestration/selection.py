@@ -8,7 +8,7 @@ import dagster as dg
 
 from mosaic_resources.errors import UnknownNameError, UserError
 
-__all__ = ["changed_keys", "partitioned_runs", "select"]
+__all__ = ["changed_keys", "partitioned_runs", "select", "stands_on"]
 
 Span = tuple[str, str]
 
@@ -94,6 +94,16 @@ def partitioned_runs(
         else:
             runs.append(([key], span))
     return runs
+
+
+def stands_on(defs: dg.Definitions, key: str) -> dict[str, list[str]]:
+    """Returns the assets downstream of one, by the first part of their keys: datasets, models, services and so on."""
+    found: dict[str, list[str]] = {}
+    for asset in select(defs, [f"{key}+"]):
+        kind, _, name = asset.partition("/")
+        if asset != key:
+            found.setdefault(kind, []).append(name)
+    return found
 
 
 def _materialized_span(

@@ -1,7 +1,6 @@
 """What is wrong with a project, all of it at once, each with file and line."""
 
 import re
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,10 +48,10 @@ def faults(root: Path) -> list[Fault]:
 
 def check_yaml(root: Path) -> list[Fault]:
     """Returns unknown and mistyped attributes and component types, and environment variables that are not set."""
+    from mosaic_assets.catalogue import importable
     from mosaic_assets.orchestration.yaml_check import check_documents
 
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))  # the project need not be installed
+    importable(root)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return [Fault("yaml", message) for message in check_documents(root)]
