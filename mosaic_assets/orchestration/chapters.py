@@ -143,7 +143,7 @@ def _rollout(stage: Stage, ticker: Ticker) -> Facts:
 
     month, seams, dataset = stage.script.arriving[1], stage.seams, stage.dataset()
     endpoint = start_built(seams.settings, stage.script.service, simulated_clock=True)
-    ticker.expect(stage.num_steps("service", "log") + 1)
+    ticker.expect(stage.num_steps("online", "service", "log") + 1)
     rows = stage.request_rows(month).sort_by(dataset.timestamp_field)
     last = rows.slice(max(0, rows.num_rows - EXAMPLES))  # flights about to leave when the month has passed
     bodies = [
@@ -151,6 +151,7 @@ def _rollout(stage: Stage, ticker: Ticker) -> Facts:
     ]
     asked_at = month_after(month).isoformat().replace("+00:00", "Z")
     missing: dict[int, int] = {}
+    stage.make("online", ticker=ticker)  # What became known in the month, before anybody asks after it.
     load = Load(
         endpoint.url,
         bodies,

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchPredictionComponent", "InferenceTableComponent"]
 
+NO_SKEW = "no_skew"
+NO_SKEW_SAYS = (
+    "What the endpoint looked up for the new requests is what the join over the tables says of the same moments."
+)
+
 
 class InferenceTableComponent(AssetFields, dg.Component, dg.Resolvable):
     """What a service was asked and what it answered, each request once; drained from the endpoint's log."""
@@ -34,6 +39,10 @@ class InferenceTableComponent(AssetFields, dg.Component, dg.Resolvable):
     service: str = Field(description="Service, by name.", examples=["my_service"])
     remove_drained: bool = Field(
         False, description="Whether to delete log files that are in the table and no longer written."
+    )
+
+    skew_check: bool = Field(
+        True, description="Whether new requests are replayed through the join: it must say what was looked up."
     )
 
     @property
@@ -45,38 +54,46 @@ class InferenceTableComponent(AssetFields, dg.Component, dg.Resolvable):
         """Returns the asset of the inference table."""
         service = reference(context, ServiceComponent, self.service, "service")
         dataset = reference(context, DatasetComponent, service.dataset, "service")
+        features = feature_service(context, dataset.feature_service)
+        replayed = [view.source for view, _ in features.views] if self.skew_check else []
+        check = dg.AssetCheckSpec(NO_SKEW, asset=dg.AssetKey(self.key.split("/")), description=NO_SKEW_SAYS)
         asset = station(
             self,
             key=self.key,
             station_name="predictions",
             kinds=("delta",),
-            deps=[service.key],
-            code=code_hash("inference table", self.remove_drained),
-            run=lambda work: self.execute(
-                work, _logged(service.key, feature_service(context, dataset.feature_service))
-            ),
+            deps=[service.key, *replayed],
+            code=code_hash("inference table", self.remove_drained, self.skew_check),
+            run=lambda work: self.execute(work, service.key, dict(dataset.request), features),
+            check_specs=[check] if self.skew_check else [],
         )
         return dg.Definitions(assets=[asset])
 
-    def execute(self, work: Work, columns: Columns) -> Made:
-        """Appends what was logged since the last run; ``columns`` are the sources of the log's columns."""
+    def execute(self, work: Work, service_key: str, request: Mapping[str, str], features: FeatureService) -> Made:
+        """Appends what was logged since the last run, and replays it through the join."""
         from mosaic_assets.lineage.names import request_log_use
         from mosaic_assets.predictions.inference_table import drain
+        from mosaic_assets.predictions.skew import skew_of_new_rows
 
-        seams = work.seams
-        spool = seams.settings.spool
+        lake, spool = work.seams.lake, work.seams.settings.spool
         work.lineage.reads(request_log_use(spool, self.service))
-        drained = drain(seams.lake, spool, self.service, self.key, work.commit(), remove_drained=self.remove_drained)
+        before = lake.version(self.key)
+        drained = drain(lake, spool, self.service, self.key, work.commit(), remove_drained=self.remove_drained)
         counts = {
             "new_rows": drained.num_rows,
             "log_files": drained.num_segments,
             "log_files_removed": len(drained.removed),
         }
-        if not seams.lake.exists(self.key):
-            return Made(num_rows=0, metadata=counts)
-        version = seams.lake.open(self.key).version()
-        num_rows, schema = seams.lake.num_rows(self.key, version), seams.lake.schema(self.key, version)
-        return Made(self.key, version, num_rows, schema, columns, metadata=counts)
+        checks = [skew_of_new_rows(work, self.key, before, request, features)] if self.skew_check else []
+        if not lake.exists(self.key):
+            return Made(num_rows=0, metadata=counts, checks=checks)
+        version = lake.open(self.key).version()
+        num_rows, schema, columns = (
+            lake.num_rows(self.key, version),
+            lake.schema(self.key),
+            _logged(service_key, features),
+        )
+        return Made(self.key, version, num_rows, schema, columns, metadata=counts, checks=checks)
 
 
 def _logged(service_key: str, service: FeatureService) -> Columns:

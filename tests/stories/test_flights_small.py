@@ -92,6 +92,16 @@ def test_a_notebook_gets_what_the_dataset_and_the_endpoint_got(stage, tmp_path, 
     assert found.equals(store.get_historical_features(asked, name, dataset.timestamp_field).select(columns))
 
 
+def test_every_request_was_answered_with_what_the_join_says(stage):
+    key = dg.AssetKey(["predictions", "flight_delay_requests"])
+    records = stage.instance.event_log_storage.get_asset_check_execution_history(
+        dg.AssetCheckKey(key, "no_skew"), limit=100
+    )
+    found = [record.event.dagster_event.event_specific_data for record in records]
+    assert all(one.passed for one in found), [one.description for one in found]
+    assert sum(one.metadata["rows_compared"].value for one in found) >= 2000 + 2000
+
+
 def test_people_see_plots_and_links_where_they_would_look(stage):
     def of(key):
         return shown(stage.instance.get_latest_materialization_event(dg.AssetKey(key.split("/"))))

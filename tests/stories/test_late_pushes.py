@@ -11,6 +11,7 @@ from mosaic_assets.features.materialize import materialize
 from mosaic_assets.orchestration.story import month_after
 from mosaic_assets.predictions.inference_table import drain
 from mosaic_assets.predictions.player import Timeline, play, request_bodies
+from mosaic_assets.predictions.skew import measure_skew
 from mosaic_assets.services.endpoints import active_bento
 from mosaic_resources.bentos import process
 from mosaic_resources.delta.commit import Commit
@@ -87,6 +88,9 @@ def test_two_pushes_held_back_show_as_skew_and_nothing_else_does(lake, story, st
     answered = {key: {name: plain(row[name]) for name in service.columns} for key, row in logged.items()}
     skewed = {key for key in known if answered[key] != known[key]}
     assert skewed == {key for key in known if known[key] != without_held[key]}
+    replayed = measure_skew(lake.read("requests"), dataset.request, service, lambda view: all_rows[view.source])
+    assert (replayed.num_rows, replayed.num_skewed) == (NUM_REQUESTS, len(skewed))
+    assert {name.split("__")[0] for name in replayed.columns} == {LATE_VIEW}
     flown = {row["tailnum"] for row in asked.to_pylist() if row["flight_id"] in skewed}
     assert flown == set(held["tailnum"].to_pylist())
     assert microseconds(held["known_ts"], "known_ts").min() > began

@@ -206,5 +206,5 @@ def test_dependencies_are_the_upstream_assets(definitions: dg.Definitions) -> No
         return {parent.to_user_string() for parent in asset.asset_deps[asset.key]}
 
     assert parents("services/flights") == {"models/late", "online/delays"}
-    assert parents("predictions/flights_requests") == {"services/flights"}
+    assert parents("predictions/flights_requests") == {"services/flights", "features/aircraft"}
     assert parents("predictions/flights") == {"models/late", "tables/flights", "features/aircraft"}
