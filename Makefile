@@ -39,8 +39,8 @@ demo: $(STAMP) ## the whole story, from raw flights to a retrained, served model
 up: $(STAMP) ## Dagster UI, daemon, MLflow and endpoint together
 	@$(RUN)mosaic up
 
-test: $(STAMP) ## the tests (JAVA=1 adds those that need a JVM)
-	@$(RUN)pytest -m '$(MARKS)' $(ARGS)
+test: $(STAMP) ## the tests, in two halves side by side (JAVA=1 adds those that need a JVM; ARGS for pytest run them in one)
+	@$(RUN)$(if $(ARGS),pytest,python .ci/halves.py) -m '$(MARKS)' $(ARGS)
 
 test-slow: $(STAMP) ## the long draws
 	@$(RUN)pytest -m 'slow' $(ARGS)

@@ -82,7 +82,7 @@ def test_three_incidents_within_the_cooldown_start_one_run_and_a_restart_none(pr
                 wait(daemon, ticks_more(len(ticks_of(instance)) + 2))
         kept = cursor_of(instance)
         with Daemon(story, root) as daemon:
-            wait(daemon, ticks_more(len(ticks_of(instance)) + 3))
+            wait(daemon, ticks_more(len(ticks_of(instance)) + 2))
         assert instance.get_runs_count() == 1
         assert cursor_of(instance) == kept
         assert instance.get_runs()[0].tags["mosaic/incident"] == "tiny/drift@1"
@@ -90,12 +90,13 @@ def test_three_incidents_within_the_cooldown_start_one_run_and_a_restart_none(pr
         set_simulated_clock(seams.settings.state, NOW + timedelta(hours=2))
         with Daemon(story, root) as daemon:
             wait(daemon, lambda: finished() == 2)
-            wait(daemon, ticks_more(len(ticks_of(instance)) + 3))
+            wait(daemon, ticks_more(len(ticks_of(instance)) + 2))
         runs = instance.get_runs()
         assert len(runs) == 2
         assert runs[0].tags["mosaic/covers"] == "tiny/latency@1,tiny/quality@1"
 
 
+@pytest.mark.slow
 def test_another_location_name_and_a_new_instance_retrain_nothing_again(project, story):
     root, seams = project
     story.open_incident(seams, "tiny/drift")
