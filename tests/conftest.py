@@ -1,5 +1,7 @@
 """One engine for the whole run, a lake for every test, real servers, lineage events checked by their specification."""
 
+import base64
+import hmac
 import json
 import os
 import shutil
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from mosaic_resources.delta.lake import Lake
@@ -75,6 +78,77 @@ def postgres_address(start_server: Callable[..., tuple["subprocess.Popen[bytes]"
     process.terminate()
     process.wait()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def s3_server(
+    start_server: Callable[..., tuple["subprocess.Popen[bytes]", int]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """A server that speaks S3 and checks signatures: its address, and the folder whose subfolders are its buckets.
+
+    Its keys are ``reader`` and ``hushhush``.
+    """
+    pytest.importorskip("obstore", reason="the extra objects is not installed")
+    command = shutil.which("s3s-fs") or shutil.which("s3s-fs", path=Path("~/.cargo/bin").expanduser())
+    if command is None:
+        pytest.skip("s3s-fs is not installed (cargo install s3s-fs@0.14.1 --features binary --locked)")
+    buckets = tmp_path_factory.mktemp("buckets")
+    keys = ["--access-key", "reader", "--secret-key", "hushhush"]
+    process, port = start_server(
+        lambda port: [command, "--host", "127.0.0.1", "--port", str(port), *keys, str(buckets)]
+    )
+    yield f"http://127.0.0.1:{port}", buckets
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture
+def bucket(s3_server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, str]]:
+    """A new bucket's address and the options to reach it, whose secret is in ``S3_SECRET``."""
+    address, buckets = s3_server
+    name = f"bucket-{len(list(buckets.iterdir()))}"
+    (buckets / name).mkdir()
+    monkeypatch.setenv("S3_SECRET", "hushhush")
+    options = {
+        "aws_access_key_id": "reader", "aws_secret_access_key": "${S3_SECRET}", "aws_endpoint": address,
+        "aws_region": "us-east-1", "aws_allow_http": "true",
+    }  # fmt: skip
+    return f"s3://{name}", options
+
+
+@pytest.fixture(scope="session")
+def azure_server(
+    start_server: Callable[..., tuple["subprocess.Popen[bytes]", int]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Azurite, the emulator that Azure's makers keep: its address; account and key are those that it documents."""
+    pytest.importorskip("obstore", reason="the extra objects is not installed")
+    command = shutil.which("azurite-blob")
+    if command is None:
+        pytest.skip("azurite is not installed (npm install -g azurite)")
+    folder = str(tmp_path_factory.mktemp("azurite"))
+    options = ["--location", folder, "--skipApiVersionCheck", "--silent"]
+    process, port = start_server(lambda port: [command, "--blobPort", str(port), *options])
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture
+def container(azure_server: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, str]]:
+    """A new container's address and the options to reach it, whose key is in ``AZURE_KEY``."""
+    name = f"container-{time.time_ns()}"
+    account, day = "devstoreaccount1", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+    key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    blanks = "\n" * 12
+    told = f"PUT{blanks}x-ms-date:{day}\nx-ms-version:2021-08-06\n/{account}/{account}/{name}\nrestype:container"
+    signature = base64.b64encode(hmac.digest(base64.b64decode(key), told.encode(), "sha256")).decode()
+    headers = {"x-ms-date": day, "x-ms-version": "2021-08-06", "authorization": f"SharedKey {account}:{signature}"}
+    httpx.put(f"{azure_server}/{account}/{name}?restype=container", headers=headers).raise_for_status()
+    monkeypatch.setenv("AZURE_KEY", key)
+    return f"abfs://{name}", {
+        "azure_storage_account_name": account, "azure_storage_account_key": "${AZURE_KEY}",
+        "azure_storage_endpoint": f"{azure_server}/{account}", "allow_http": "true",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from mosaic_resources.errors import UserError
 
-__all__ = ["check_no_password", "hidden", "names_in", "resolved", "resolved_options"]
+__all__ = ["check_no_password", "check_options", "hidden", "names_in", "resolved", "resolved_options"]
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 SECRET_OPTION = re.compile(r"secret|password|token|account_key|sas|credential|authorization|api_?key", re.IGNORECASE)
@@ -57,10 +57,19 @@ def resolved_options(
     Raises:
         UserError: A variable is not set, or an option whose name says that it is secret holds its value.
     """
+    check_options(options, where)
+    return {name: resolved(text, where, environ) for name, text in options.items()}
+
+
+def check_options(options: Mapping[str, str], where: str) -> None:
+    """Ensures that no option whose name says that it is secret holds its value.
+
+    Raises:
+        UserError: One does.
+    """
     for name, text in options.items():
         if SECRET_OPTION.search(name) and not PLACE_OPTION.search(name) and not names_in(text):
             raise UserError(f"The option '{name}' holds a secret.", where, "Write ${NAME}, a variable's name.")
-    return {name: resolved(text, where, environ) for name, text in options.items()}
 
 
 def check_no_password(address: str, where: str) -> None:
