@@ -10,7 +10,9 @@ from mosaic_resources.errors import UserError
 __all__ = ["check_no_password", "check_options", "hidden", "names_in", "resolved", "resolved_options"]
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-SECRET_OPTION = re.compile(r"secret|password|token|account_key|sas|credential|authorization|api_?key", re.IGNORECASE)
+SECRET_OPTION = re.compile(
+    r"secret|password|token|account_key|sas|credential|authorization|cookie|api[_-]?key", re.IGNORECASE
+)
 # An option of these names the place of a secret, not the secret.
 PLACE_OPTION = re.compile(r"(_file|_path|_uri|_url|_endpoint)$", re.IGNORECASE)
 
