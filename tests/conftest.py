@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,20 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(str(tmp_path / "lake"), DeltaRsWriter())
 
 
+def free_ports(num_ports: int) -> list[int]:
+    with ExitStack() as held:
+        taken = [held.enter_context(socket.socket()) for _ in range(num_ports)]
+        for one in taken:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in taken]
+
+
 @pytest.fixture(scope="session")
 def start_server() -> Callable[..., tuple["subprocess.Popen[bytes]", int]]:
     """Starts a server on a free loopback port: ``start(lambda port: [command, …], **popen)`` → its process and port."""
 
     def start(command_of: Callable[[int], list[str]], **told: Any) -> tuple["subprocess.Popen[bytes]", int]:
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            port = int(taken.getsockname()[1])
+        (port,) = free_ports(1)
         command = command_of(port)
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **told)
         deadline = time.monotonic() + 30
@@ -81,33 +88,48 @@ def postgres_address(start_server: Callable[..., tuple["subprocess.Popen[bytes]"
 
 
 @pytest.fixture(scope="session")
-def s3_server(
-    start_server: Callable[..., tuple["subprocess.Popen[bytes]", int]], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Path]]:
-    """A server that speaks S3 and checks signatures: its address, and the folder whose subfolders are its buckets.
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """SeaweedFS, which speaks S3, checks signatures and puts under a condition: the address of S3 and of its folders.
 
-    Its keys are ``reader`` and ``hushhush``.
+    The key of ``reader`` is ``hushhush``.
     """
     pytest.importorskip("obstore", reason="the extra objects is not installed")
-    command = shutil.which("s3s-fs") or shutil.which("s3s-fs", path=Path("~/.cargo/bin").expanduser())
+    command = shutil.which("weed") or shutil.which("weed", path=str(Path("~/go/bin").expanduser()))
     if command is None:
-        pytest.skip("s3s-fs is not installed (cargo install s3s-fs@0.14.1 --features binary --locked)")
-    buckets = tmp_path_factory.mktemp("buckets")
-    keys = ["--access-key", "reader", "--secret-key", "hushhush"]
-    process, port = start_server(
-        lambda port: [command, "--host", "127.0.0.1", "--port", str(port), *keys, str(buckets)]
-    )
-    yield f"http://127.0.0.1:{port}", buckets
+        pytest.skip("SeaweedFS is not installed (.ci/seaweedfs builds it)")
+    folder = tmp_path_factory.mktemp("seaweedfs")
+    login = {"name": "reader", "credentials": [{"accessKey": "reader", "secretKey": "hushhush"}], "actions": ["Admin"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [login]}))
+    names = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
+             "s3.port", "s3.port.grpc"]  # fmt: skip
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    options = [f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.config={folder}/s3.json", "-volume.max=400",
+               "-master.volumeSizeLimitMB=16", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]  # fmt: skip
+    told = [command, "server", *options, *(f"-{name}={port}" for name, port in ports.items())]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(told, stdout=log, stderr=log, cwd=folder)
+    files = f"http://127.0.0.1:{ports['filer.port']}/buckets"
+    deadline = time.monotonic() + 60
+    while True:  # It answers before it can store anything.
+        try:
+            assert httpx.put(f"{files}/ready/probe", content=b"x", timeout=20).is_success
+            assert httpx.get(f"http://127.0.0.1:{ports['s3.port']}/").status_code == 403
+            break
+        except (httpx.HTTPError, AssertionError):
+            assert process.poll() is None, (folder / "log").read_text()[-2000:]
+            assert time.monotonic() < deadline, (folder / "log").read_text()[-2000:]
+            time.sleep(0.2)
+    yield f"http://127.0.0.1:{ports['s3.port']}", files
     process.terminate()
     process.wait()
 
 
 @pytest.fixture
-def bucket(s3_server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, str]]:
+def bucket(s3_server: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, str]]:
     """A new bucket's address and the options to reach it, whose secret is in ``S3_SECRET``."""
-    address, buckets = s3_server
-    name = f"bucket-{len(list(buckets.iterdir()))}"
-    (buckets / name).mkdir()
+    address, files = s3_server
+    name = f"bucket-{time.time_ns()}"
+    httpx.post(f"{files}/{name}/").raise_for_status()
     monkeypatch.setenv("S3_SECRET", "hushhush")
     options = {
         "aws_access_key_id": "reader", "aws_secret_access_key": "${S3_SECRET}", "aws_endpoint": address,

@@ -1,9 +1,9 @@
 """Landed files and the lake on a server that speaks S3: the same rows, each once, and errors without a secret."""
 
+import json
 import multiprocessing
 import os
 import signal
-import time
 import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -195,10 +195,9 @@ attributes:
 """
 
 
-def test_landing_lake_and_engine_on_the_store_by_settings_alone(container: Bucket):
-    import json
-
-    bucket = container  # s3s-fs answers 500 where S3 says 404 to a HEAD of a folder, which the engine asks.
+def test_landing_lake_and_engine_on_the_store_by_settings_alone(any_store: Bucket):
+    bucket = any_store
+    secret = os.environ["AZURE_KEY" if bucket[0].startswith("abfs") else "S3_SECRET"]
     land(bucket, "in/events/1.csv", 1, 2)
     variables = {
         "MOSAIC_LAKE": f"{bucket[0]}/lake", "MOSAIC_LANDING": f"{bucket[0]}/in",
@@ -211,7 +210,7 @@ def test_landing_lake_and_engine_on_the_store_by_settings_alone(container: Bucke
         (folder / "defs.yaml").write_text(DEFS)
         (folder / "events.sql").write_text("select a + 1 as b from raw.events")
         seams = Seams(load_settings(root, environ=variables))
-        assert os.environ["AZURE_KEY"] not in repr(seams.settings)
+        assert secret not in repr(seams.settings)
         with sandbox.build_all_defs() as definitions:
             assets = [each for each in definitions.assets if isinstance(each, dg.AssetsDefinition)]
             result = dg.materialize(assets, resources={"mosaic": SimpleNamespace(seams=seams)})
@@ -220,15 +219,14 @@ def test_landing_lake_and_engine_on_the_store_by_settings_alone(container: Bucke
         assert (bucket[0], "in/events/1.csv") in seams.outbox.datasets()
         seams.engine.close()
         everything = [file.read_bytes() for file in root.rglob("*") if file.is_file()]
-        assert not any(os.environ["AZURE_KEY"].encode() in content for content in everything)
+        assert not any(secret.encode() in content for content in everything)
 
 
-def test_an_object_that_is_put_again_at_once_with_the_same_size_is_seen(bucket: Bucket):
-    folder = ObjectFolder(bucket[0], bucket[1], "raw/t")
-    land(bucket, "1.csv", 1)
+def test_an_object_that_is_put_again_with_the_same_size_is_seen(any_store: Bucket):
+    folder = ObjectFolder(any_store[0], any_store[1], "raw/t")
+    land(any_store, "1.csv", 1)
     (before,) = folder.list()
-    time.sleep(0.01)  # This server tells no e-tag in its lists, but the time to the microsecond.
-    land(bucket, "1.csv", 2)
+    land(any_store, "1.csv", 2)
     (after,) = folder.list()
     assert before.size_bytes == after.size_bytes
     assert before.mark != after.mark
