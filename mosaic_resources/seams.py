@@ -58,8 +58,9 @@ class Seams:
     def lake(self) -> Lake:
         """The Delta tables."""
         delta_rs = self.settings.writer == "delta-rs"
-        writer: Writer = DeltaRsWriter() if delta_rs else DeltaSparkWriter(self.engine.session)
-        return Lake(self.settings.lake, writer)
+        options = self.settings.opened_storage_options() if "://" in self.settings.lake else None
+        writer: Writer = DeltaRsWriter(options) if delta_rs else DeltaSparkWriter(self.engine.session)
+        return Lake(self.settings.lake, writer, options)
 
     @cached_property
     def online(self) -> "OnlineStore":

@@ -15,6 +15,7 @@ from mosaic_resources.online.address import shown_address
 
 __all__ = [
     "bento_use",
+    "database_uses",
     "endpoint_use",
     "fold_files",
     "landed_file_use",
@@ -49,6 +50,40 @@ def landed_file_use(path: Path | str) -> DatasetUse:
     namespace, name = table_dataset(str(path))
     uri = str(path) if "://" in str(path) else f"file://{name}"
     return DatasetUse(namespace, name, uri=uri, facets={"datasetType": {"datasetType": "FILE"}})
+
+
+def database_uses(origin: str, query: str, table: str | None = None) -> list[DatasetUse]:
+    """Returns the records of the tables of a database that a query reads; the database itself where none is told.
+
+    Args:
+        origin: Address without a credential, ``postgresql://db:5432/shop``.
+        query: The query in the database's own SQL.
+        table: The table, where it is read whole.
+
+    Example:
+        >>> [use.key for use in database_uses("postgresql://db:5432/shop", "select 1 from sales.orders o")]
+        [('postgres://db:5432', 'shop.sales.orders')]
+    """
+    import sqlglot
+    from sqlglot import exp
+
+    parts = urlsplit(origin)
+    scheme = parts.scheme.partition("+")[0]
+    dialect = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql"}.get(scheme, scheme)
+    database = parts.path.strip("/")
+    names = [table] if table else []
+    if not names:
+        try:
+            tree = sqlglot.parse_one(query, dialect=dialect)
+            local = {one.alias for one in tree.find_all(exp.CTE)}
+            found = (".".join(part.name for part in one.parts) for one in tree.find_all(exp.Table))
+            names = [name for name in dict.fromkeys(found) if name not in local]
+        except (sqlglot.errors.SqlglotError, ValueError):
+            names = []  # A query of a dialect that is not understood: the database alone is told.
+    namespace = f"{dialect}://{parts.netloc}" if parts.netloc else dialect
+    return [DatasetUse(namespace, f"{database}.{name}", uri=origin) for name in names] or [
+        DatasetUse(namespace, database, uri=origin)
+    ]
 
 
 def fold_files(uses: Sequence[DatasetUse], limit: int) -> list[DatasetUse]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mosaic_resources.errors import UnknownNameError, UserError
+from mosaic_resources.settings.references import names_in
 from mosaic_resources.settings.settings import read_dotenv
 
 if TYPE_CHECKING:
@@ -137,12 +138,30 @@ def _variables(
 def _unset(value: Mapping[str, Any], tree: "SourcePositionTree", available: Mapping[str, str]) -> Iterator[UserError]:
     from dagster_dg_core.component import get_specified_env_var_deps, get_used_env_vars
 
+    yield from _unset_references(value.get("attributes", {}), ["attributes"], tree, available)
     for name in sorted((get_used_env_vars(value) | get_specified_env_var_deps(value)) - set(available)):
         yield UserError(
             f"The environment variable '{name}' is not set.",
             _place(tree, ["requirements", "env"]),
             "Set it, or write it into .env.",
         )
+
+
+def _unset_references(
+    value: object, path: list[Any], tree: "SourcePositionTree", available: Mapping[str, str]
+) -> Iterator[UserError]:
+    """Yields the variables that are referred to as ``${NAME}``, asked for when a step runs, and not set."""
+    if isinstance(value, str):
+        for name in names_in(value):
+            if not available.get(name):
+                yield UserError(
+                    f"The environment variable '{name}' is not set.",
+                    _place(tree, path),
+                    "Set it, or write it into .env.",
+                )
+    elif isinstance(value, Mapping | list):
+        for step, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _unset_references(inner, [*path, step], tree, available)
 
 
 def _place(tree: "SourcePositionTree", path: list[Any]) -> str:

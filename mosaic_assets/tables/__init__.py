@@ -1,6 +1,15 @@
 """Tables: landed files become Delta tables, by ingest, SQL, PySpark or dbt."""
 
+from mosaic_assets.tables.api.component import ApiTableComponent
 from mosaic_assets.tables.component import PySparkTableComponent, SourceTableComponent, SqlTableComponent
+from mosaic_assets.tables.database.component import DatabaseTableComponent
 from mosaic_assets.tables.dbt.component import DbtTablesComponent
 
-__all__ = ["DbtTablesComponent", "PySparkTableComponent", "SourceTableComponent", "SqlTableComponent"]
+__all__ = [
+    "ApiTableComponent",
+    "DatabaseTableComponent",
+    "DbtTablesComponent",
+    "PySparkTableComponent",
+    "SourceTableComponent",
+    "SqlTableComponent",
+]

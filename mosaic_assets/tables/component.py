@@ -25,6 +25,7 @@ from mosaic_assets.tables.expectations import (
 )
 from mosaic_assets.tables.frame_columns import declared_columns
 from mosaic_assets.tables.ingest import ChangedFiles, ingest
+from mosaic_assets.tables.landing import landing_of
 from mosaic_assets.tables.ledger import Ledger
 from mosaic_assets.tables.publish import publish
 from mosaic_assets.tables.query import Columns, pin, read_text, run_query, tables_in
@@ -32,6 +33,7 @@ from mosaic_assets.tables.source import FileSource, named_format
 from mosaic_assets.work import Made, Work, code_hash, set_aside
 from mosaic_resources.engine.session import engine_errors
 from mosaic_resources.errors import UserError
+from mosaic_resources.settings.references import check_options
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -44,7 +46,15 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
 
     scaffolded: ClassVar[Sequence[str]] = ("columns",)
     key: str = Field(description="Asset key and table name.", examples=["raw/events"])
-    path: str = Field(description="Files, relative to the landing folder.", examples=["events/*.csv"])
+    path: str = Field(
+        description="Files, relative to the landing folder, or with the address of an object store: s3://bucket/…/*.csv.",
+        examples=["events/*.csv"],
+    )
+    storage_options: Mapping[str, str] = Field(
+        {},
+        description="Options of the object store, beside those of the target; ${NAME} for what is secret.",
+        examples=[{"aws_region": "eu-central-1"}],
+    )
     columns: Mapping[str, str | Mapping[str, str]] = Field(
         {},
         description="Column → type (string, bigint, int, double, boolean, date, timestamp), or {type, path} for a "
@@ -76,6 +86,7 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset of the raw table."""
         self.source(where(context, "columns"), where(context, "format"))
+        check_options(self.storage_options, where(context, "storage_options"))
         code = code_hash(
             "source", self.path, dict(self.columns), self.null_values, self.rescued_data_column,
             self.format, self.schema_evolution_mode, self.changed_files,
@@ -121,28 +132,30 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
         """Ingests what has landed since the last run."""
         from mosaic_assets.lineage.names import landed_file_use, landed_folder_use
 
-        seams, landing = work.seams, Path(work.seams.settings.landing)
+        seams, settings = work.seams, work.seams.settings
+        options = {**settings.storage_options, **self.storage_options}
+        landing, pattern = landing_of(settings.landing, self.path, options, settings.state / "scratch", work.asset)
         report = ingest(
             seams.lake,
             Ledger(seams.settings.state / "ingest.db"),
             self.key,
             landing,
-            self.path,
+            pattern,
             source=self.source(),
             now_utc=work.now_utc,
             commit=work.commit(),
             changed_files=self.changed_files,
         )
         for file in report.files:
-            work.lineage.reads(landed_file_use(landing / file))
+            work.lineage.reads(landed_file_use(f"{landing.root}/{file}"))
         if not report.files:
-            work.lineage.reads(landed_folder_use((landing / self.path).parent))
+            work.lineage.reads(landed_folder_use(f"{landing.root}/{pattern}".rpartition("/")[0]))
         for file in report.empty:
             work.log.warning("%s holds no rows.", file)
         for file in report.changed:
             work.log.warning("%s changed after it was read; it is not read again.", file)
         if report.version is None:
-            raise UserError(f"No file matches '{self.path}'.", str(landing), "Land the first file, then run again.")
+            raise UserError(f"No file matches '{self.path}'.", landing.root, "Land the first file, then run again.")
         names = kept_columns(seams.lake.schema(self.key, report.version), self.rescued_data_column)
         aside = f"the column {self.rescued_data_column}"
         return Made(

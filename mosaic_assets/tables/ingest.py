@@ -1,11 +1,8 @@
 """Incremental ingest: every row of every landed file is in the raw table exactly once."""
 
-import os
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import translate
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +10,7 @@ import filelock
 import pyarrow as pa
 
 from mosaic_assets.tables.evolution import Layout, kept_columns
+from mosaic_assets.tables.landing import Landing, LocalLanding, discover
 from mosaic_assets.tables.ledger import LandedFile, Ledger
 from mosaic_assets.tables.source import FileSource
 from mosaic_resources.delta.commit import Commit
@@ -53,31 +51,11 @@ class IngestReport:
     num_rescued: int = 0
 
 
-def discover(landing: Path, pattern: str) -> dict[str, LandedFile]:
-    """Returns the landed files that match ``pattern`` (relative, ``flights/*.csv``), by path.
-
-    Hidden files, and files that a writer still holds under a name ending in ``.part``, are passed over.
-
-    Raises:
-        UserError: The landing folder does not exist.
-    """
-    if not landing.is_dir():
-        raise UserError("The landing folder does not exist.", str(landing), "Make it, or set MOSAIC_LANDING.")
-    found: dict[str, LandedFile] = {}
-    matches, skip = re.compile(translate(pattern)).match, len(str(landing)) + 1
-    for entry in _walk(landing):
-        path = entry.path[skip:].replace(os.sep, "/")
-        if matches(path):
-            stat = entry.stat()
-            found[path] = LandedFile(path, stat.st_size, stat.st_mtime_ns)
-    return dict(sorted(found.items()))
-
-
 def ingest(
     lake: Lake,
     ledger: Ledger,
     table: str,
-    landing: Path,
+    landing: Path | Landing,
     pattern: str,
     *,
     source: FileSource,
@@ -96,7 +74,7 @@ def ingest(
         lake: Where the table is.
         ledger: The files that are known to be in it.
         table: Table name.
-        landing: Landing folder.
+        landing: Where files land; a path is a local folder.
         pattern: Files of this table, relative to the folder.
         source: How the files are read.
         now_utc: Time of ingestion.
@@ -107,6 +85,7 @@ def ingest(
     Raises:
         UserError: A file is unreadable or does not fit the table, or changed where it may not; nothing is written.
     """
+    place: Landing = LocalLanding(landing) if isinstance(landing, Path) else landing
     found: dict[str, LandedFile] = {}
     reload = changed_files == "reload"
     batch: dict[str, LandedFile] = {}
@@ -136,7 +115,8 @@ def ingest(
             return None, last
         stored = lake.schema(table) if lake.exists(table) else None
         kept = None if stored is None else kept_columns(stored, source.rescued)
-        rows, layout = source.read(landing, list(batch), kept, table)
+        with place.local(list(batch)) as folder:
+            rows, layout = source.read(folder, list(batch), kept, table)
         layouts[:] = [layout]
         num_rescued = rows.num_rows - rows[source.rescued].null_count
         filled = set(rows["_source_file"].unique().to_pylist())
@@ -147,7 +127,7 @@ def ingest(
 
     lock = filelock.FileLock(f"{ledger.file}.{table.replace('/', '.')}.lock")
     with lock:
-        found.update(discover(landing, pattern))
+        found.update(place.discover(pattern))
         barrier("listed")
         num_rows = lake.append_stream(
             table, f"ingest/{table}", read, commit=commit, evolve=True,
@@ -181,14 +161,3 @@ def _rebuild(lake: Lake, ledger: Ledger, table: str, last: int, found: dict[str,
     told = {**found, **ledger.files(table), **(prepared if landed else {})}
     ledger.forget(table)
     ledger.settle(table, last, [told.get(path, LandedFile(path, -1, -1)) for path in paths])
-
-
-def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name.endswith(".part"):
-                continue
-            if entry.is_dir():
-                yield from _walk(Path(entry.path))
-            elif entry.is_file():
-                yield entry

@@ -14,7 +14,7 @@ from mosaic_assets.tables.sources.typed import text_of, typed
 from mosaic_assets.value_types import TABLE_TYPES
 from mosaic_resources.errors import UserError
 
-__all__ = ["FileSource", "fit", "named_format"]
+__all__ = ["FileSource", "fit", "laid_out", "named_format"]
 
 
 def named_format(name: str, columns: Columns, where: str) -> str:
@@ -63,18 +63,42 @@ class FileSource:
         """
         options = ReadOptions(self.null_values, self.columns.paths)
         parts = reader_of(self.format, where)(landing, paths, options)
-        found: dict[str, str | None] = {}
-        known = {**(kept or {}), **self.columns.kinds}
-        for part in parts:
-            for name in part.columns:
-                found[name] = known.get(name) or merged_kind(found.get(name), part.kind_of(name))
-        reserved = (*ADDED_BY_INGEST, self.rescued)
-        layout = lay_out(self.columns.kinds, kept, found, self.mode, reserved=reserved, where=where)
-        tables = [fit(part, layout, self.columns, self.rescued, landing) for part in parts]
-        return pa.concat_tables(tables), layout
+        return laid_out(parts, self.columns, self.mode, kept, self.rescued, where, str(landing))
 
 
-def fit(part: Parsed, layout: Layout, columns: Columns, rescued: str, landing: Path) -> pa.Table:
+def laid_out(
+    parts: Sequence[Parsed],
+    columns: Columns,
+    mode: Evolution,
+    kept: Mapping[str, str] | None,
+    rescued: str,
+    where: str,
+    root: str = "",
+) -> tuple[pa.Table, Layout]:
+    """Returns rows from wherever they were read, and the columns that they have.
+
+    Args:
+        parts: What a reader made.
+        columns: What is declared.
+        mode: What becomes of columns that are not known.
+        kept: Column → type of the table; None where it does not exist.
+        rescued: Name of the rescue column.
+        where: Table, for messages.
+        root: Folder or address that the parts' files are relative to, for messages.
+
+    Raises:
+        UserError: A declared column is missing, or there is one that the mode refuses.
+    """
+    found: dict[str, str | None] = {}
+    known = {**(kept or {}), **columns.kinds}
+    for part in parts:
+        for name in part.columns:
+            found[name] = known.get(name) or merged_kind(found.get(name), part.kind_of(name))
+    layout = lay_out(columns.kinds, kept, found, mode, reserved=(*ADDED_BY_INGEST, rescued), where=where)
+    return pa.concat_tables([fit(part, layout, columns, rescued, root) for part in parts]), layout
+
+
+def fit(part: Parsed, layout: Layout, columns: Columns, rescued: str, root: str) -> pa.Table:
     """Returns rows with the columns of ``layout``, then ``_source_row``, the rescue column, ``_source_file``.
 
     Every value is in its column, or its text is in the rescue column under its column's name, unless the
@@ -89,7 +113,7 @@ def fit(part: Parsed, layout: Layout, columns: Columns, rescued: str, landing: P
         if missing and num_rows:
             raise UserError(
                 f"Column '{missing[0]}' is declared but not in the file.",
-                str(landing / part.files[0].as_py()),
+                f"{root}/{part.files[0].as_py()}" if root else part.files[0].as_py(),
                 f"It has: {', '.join(part.columns)}.",
             )
     rescue = {row: dict(values) for row, values in part.rescued.items()}

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from deltalake import CommitProperties, DeltaTable, Transaction
@@ -26,6 +26,7 @@ class Commit:
         asset: Asset key as text.
         partition: Partition key, if any.
         code_version: Hash of the code and SQL that made the rows.
+        notes: What else the log shall hold beside the rows, by name.
     """
 
     app: str
@@ -35,11 +36,12 @@ class Commit:
     partition: str = ""
     code_version: str = ""
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, str]:
         """Returns what ``history()`` shows for this commit."""
         named = {"run_id": self.run_id, "asset": self.asset, "partition": self.partition}
-        return {**named, "code_version": self.code_version, "mosaic_token": self.token}
+        return {**named, "code_version": self.code_version, "mosaic_token": self.token, **self.notes}
 
     def properties(self, version: int) -> CommitProperties:
         """Returns the properties for a delta-rs write of batch ``version``."""

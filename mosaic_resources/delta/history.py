@@ -9,7 +9,7 @@ import pyarrow.fs as fs
 from deltalake import DeltaTable
 from deltalake.fs import DeltaStorageHandler
 
-__all__ = ["read_history", "storage"]
+__all__ = ["commits_back", "read_history", "storage"]
 
 
 def storage(handle: DeltaTable) -> fs.FileSystem:
@@ -27,10 +27,11 @@ def read_history(handle: DeltaTable, limit: int | None = None) -> list[dict[str,
         handle: The table at a version.
         limit: Commits to return at most; default: all that the log still holds.
     """
-    return list(islice(_commits(handle), limit))
+    return list(islice(commits_back(handle), limit))
 
 
-def _commits(handle: DeltaTable) -> Iterator[dict[str, Any]]:
+def commits_back(handle: DeltaTable) -> Iterator[dict[str, Any]]:
+    """Yields what each commit up to the handle's version says of itself, newest first, each read as it is asked for."""
     files = storage(handle)
     for version in range(handle.version(), -1, -1):
         try:

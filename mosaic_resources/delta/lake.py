@@ -1,7 +1,7 @@
 """The lake: a folder (or bucket) of Delta tables with one family of writers."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from mosaic_resources.delta.commit import Commit, commit_once, commit_stream, open_table
 from mosaic_resources.delta.history import read_history
 from mosaic_resources.delta.locks import hold_rewrites
+from mosaic_resources.delta.notes import note_for, note_of
 from mosaic_resources.delta.reading import dataset_of, read_dataset
 from mosaic_resources.delta.schema import canonical, check_fits
 from mosaic_resources.delta.writers import Mode, Writer, refuse_foreign_features
@@ -148,6 +149,7 @@ class Lake:
         evolve: bool = False,
         commit: Commit | None = None,
         replaced: Callable[[], str | None] | None = None,
+        noted: Callable[[], Mapping[str, str]] | None = None,
     ) -> int:
         """Appends what has come since the offset that the table itself remembers; exactly once, whoever retries.
 
@@ -162,6 +164,7 @@ class Lake:
             commit: Who commits, for the history.
             replaced: Asked after ``read``: the condition of the rows that the new ones take the place of, in the same
                 commit; all new rows must meet it. None: nothing is replaced.
+            noted: Asked after ``read``: what the log shall hold beside the rows, for ``note_of``.
 
         Returns:
             The number of rows appended.
@@ -184,7 +187,8 @@ class Lake:
                 self.writer.create(path, rows.schema, partition_by)
                 return None
             check_fits(rows.schema, pa.schema(handle.schema().to_arrow()), name, evolve=evolve)
-            named, predicate = replace(who, app=app, version=offset), replaced() if replaced else None
+            notes = note_for(app, offset, noted()) if noted else {}
+            named, predicate = replace(who, app=app, version=offset, notes=notes), replaced() if replaced else None
             mode: Mode = "append" if predicate is None else "overwrite"
             self.writer.write(path, handle, rows, named, offset, mode=mode, predicate=predicate, evolve=evolve)
             return int(rows.num_rows)
@@ -208,6 +212,10 @@ class Lake:
     def history(self, name: str, limit: int | None = None) -> list[dict[str, Any]]:
         """Returns the commits of a table, newest first."""
         return read_history(self.open(name), limit)
+
+    def note(self, name: str, app: str, offset: int) -> dict[str, str]:
+        """Returns what ``append_stream`` noted beside the rows of an offset; empty where the log has no such commit."""
+        return note_of(self.open(name), app, offset)
 
     def num_rows(self, name: str, version: int | None = None) -> int:
         """Returns the number of rows of a version, from the log alone."""

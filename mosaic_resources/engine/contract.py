@@ -6,6 +6,7 @@ from typing import Protocol
 from mosaic_resources.engine.connect import ConnectEngine
 from mosaic_resources.engine.sail import SailEngine
 from mosaic_resources.engine.spark import SparkEngine
+from mosaic_resources.objects.folder import engine_environment
 from mosaic_resources.settings.settings import Settings
 
 __all__ = ["Engine", "make_engine"]
@@ -48,4 +49,5 @@ def make_engine(settings: Settings) -> Engine:
         return ConnectEngine(settings.spark_remote or "")
     if settings.engine == "spark":
         return SparkEngine(folder)
-    return SailEngine(folder, settings.engine_memory_bytes)
+    options = settings.opened_storage_options() if "://" in settings.lake else None
+    return SailEngine(folder, settings.engine_memory_bytes, environment=engine_environment(options or {}))

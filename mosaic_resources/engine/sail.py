@@ -7,10 +7,13 @@ for itself nobody is left, and it stops the server. The kernel drops the lock of
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import filelock
@@ -31,11 +34,20 @@ class SailEngine:
         folder: Where the address, the lease and the log live; one server per folder.
         memory_bytes: Memory pool; 0 takes a quarter of the machine's RAM.
         idle_seconds: How long the server outlives its last user.
+        environment: Variables of the server beside this process's, for instance those of an object store.
     """
 
     name = "sail"
 
-    def __init__(self, folder: Path, memory_bytes: int = 0, idle_seconds: float = 20.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        memory_bytes: int = 0,
+        idle_seconds: float = 20.0,
+        *,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._environment = dict(environment)
         self._folder, self._idle_seconds = folder, idle_seconds
         self._memory_bytes = memory_bytes or psutil.virtual_memory().total // 4
         self._lease: IO[bytes] | None = None
@@ -84,7 +96,10 @@ class SailEngine:
         command += [str(self._memory_bytes), str(self._idle_seconds)]
         with log.open("ab") as out:
             # A session of its own: Ctrl-C in the starter's terminal must not end other users' queries.
-            keeper = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+            keeper = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                env={**os.environ, **self._environment},
+            )  # fmt: skip
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             if found := self._find():

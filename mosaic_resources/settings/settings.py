@@ -1,5 +1,6 @@
 """One immutable description of where this project keeps and finds everything."""
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mosaic_resources.errors import UnknownNameError, UserError
+from mosaic_resources.settings.references import resolved_options
 
 __all__ = ["Settings", "find_project_root", "load_settings", "read_dotenv"]
 
@@ -35,7 +37,10 @@ class Settings(BaseModel):
     project_root: Path = Field(description="Folder that holds pyproject.toml.")
     state: Path = Field(description="Folder for everything that runs leave behind.")
     lake: str = Field(description="Folder or object-store address of the Delta tables.")
-    landing: str = Field(description="Folder that landed files arrive in.")
+    landing: str = Field(description="Folder or object-store address that landed files arrive in.")
+    storage_options: dict[str, str] = Field(
+        {}, description="Options of the object store of lake and landing; ${NAME} for what is secret.", repr=False
+    )
     engine: Literal["sail", "spark", "connect"] = Field(
         "sail", description="sail: embedded, no JVM. spark: local JVM. connect: an sc:// address."
     )
@@ -55,6 +60,14 @@ class Settings(BaseModel):
     def spool(self) -> Path:
         """Folder of the inference log's spool."""
         return self.state / "spool"
+
+    def opened_storage_options(self) -> dict[str, str] | None:
+        """Returns the options of the object store with the values of their variables; None where there are none.
+
+        Raises:
+            UserError: A variable is not set, or a secret is written in place.
+        """
+        return resolved_options(self.storage_options, f"target '{self.target}'") or None
 
     @property
     def writer(self) -> Literal["delta-rs", "delta-spark"]:
@@ -134,8 +147,14 @@ def _declared_targets(project_root: Path) -> dict[str, dict[str, Any]]:
     return targets
 
 
-def _from_environment(env: Mapping[str, str]) -> dict[str, str]:
+def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
     names = {field: FOREIGN_VARIABLES.get(field, f"MOSAIC_{field.upper()}") for field in Settings.model_fields}
-    return {
+    found: dict[str, Any] = {
         field: env[name] for field, name in names.items() if env.get(name) and field not in ("target", "project_root")
     }
+    if "storage_options" in found:
+        try:
+            found["storage_options"] = json.loads(found["storage_options"])
+        except ValueError as exc:
+            raise UserError("It is no JSON object.", names["storage_options"], 'Write {"aws_region": …}.') from exc
+    return found

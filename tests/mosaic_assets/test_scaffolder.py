@@ -43,6 +43,11 @@ def scaffold(root: Path, typename: str) -> Path:
     return folder / "defs.yaml"
 
 
+@pytest.fixture(autouse=True)
+def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", "hushhush")  # Examples refer to it.
+
+
 @pytest.mark.parametrize("typename", TYPES)
 def test_each_type_scaffolds_into_yaml_that_fits_its_schema(tmp_path: Path, typename: str):
     root = tmp_path / f"one_{typename.rpartition('.')[2].lower()}"

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from mosaic_assets.tables.sources.parsed import Parsed, ReadOptions
 from mosaic_assets.tables.sources.typed import text_of
 from mosaic_resources.errors import UserError
 
-__all__ = ["parse_json"]
+__all__ = ["columns_of_objects", "parse_json"]
 
 FILES_PER_CHUNK = 2_000
 
@@ -41,13 +41,26 @@ def _parse_chunk(landing: str, paths: Sequence[str], options: ReadOptions) -> Pa
             files.append(path)
             numbers.append(number)
             rows.append(row or {})
-    values = _columns(rows, options.paths)
-    columns = {name: pa.array([_text(value) for value in column], pa.string()) for name, column in values.items()}
-    kinds = {name: _kind({type(value) for value in column}, column) for name, column in values.items()}
+    columns, kind_of = columns_of_objects(rows, options.paths)
     return Parsed(
-        pa.array(files, pa.string()), pa.array(numbers, pa.int64()), columns, kinds.__getitem__, rescued,
+        pa.array(files, pa.string()), pa.array(numbers, pa.int64()), columns, kind_of, rescued,
         names_columns=False,
     )  # fmt: skip
+
+
+def columns_of_objects(
+    rows: Sequence[Mapping[str, Any]], paths: Mapping[str, tuple[str, ...]]
+) -> tuple[dict[str, pa.Array | pa.ChunkedArray], Callable[[str], str | None]]:
+    """Returns the columns of JSON objects as texts, and what type the values of a column suggest.
+
+    Args:
+        rows: The objects.
+        paths: Column → steps to its value within nested objects.
+    """
+    values = _columns(rows, paths)
+    columns = {name: pa.array([_text(value) for value in column], pa.string()) for name, column in values.items()}
+    kinds = {name: _kind({type(value) for value in column}, column) for name, column in values.items()}
+    return dict(columns), kinds.__getitem__
 
 
 def _content(path: str) -> bytes:

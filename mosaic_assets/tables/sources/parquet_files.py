@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mosaic_assets.tables.sources.arrow_columns import kind_of, plain
 from mosaic_assets.tables.sources.parsed import Parsed, ReadOptions
-from mosaic_assets.tables.sources.typed import texts
 from mosaic_resources.errors import UserError
 
 __all__ = ["parse_parquet"]
@@ -27,11 +27,11 @@ def _parse_one(landing: Path, path: str, options: ReadOptions) -> Parsed:
         raise UserError(f"The file cannot be read: {exc.strerror or exc}.", str(landing / path)) from exc
     except pa.ArrowInvalid as exc:
         raise UserError(f"The file is no readable Parquet: {exc}", str(landing / path)) from exc
-    columns = {name: _plain(table[name]) for name in table.column_names}
-    columns |= {name: _plain(_at(table, steps)) for name, steps in options.paths.items()}
+    columns = {name: plain(table[name]) for name in table.column_names}
+    columns |= {name: plain(_at(table, steps)) for name, steps in options.paths.items()}
     return Parsed(
         pa.repeat(path, table.num_rows), pa.array(range(1, table.num_rows + 1), pa.int64()), columns,
-        lambda name: _kind(columns[name]),
+        lambda name: kind_of(columns[name]),
     )  # fmt: skip
 
 
@@ -42,27 +42,3 @@ def _at(table: pa.Table, steps: Sequence[str]) -> pa.ChunkedArray:
             return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
         value = pc.struct_field(value, step)
     return value
-
-
-def _plain(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Returns a column with types that a table may have; those that it has not are their texts."""
-    kind = column.type
-    if pa.types.is_null(kind):
-        return pa.nulls(len(column), pa.string())
-    if pa.types.is_signed_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_date(kind):
-        return column
-    if pa.types.is_float32(kind) or pa.types.is_float64(kind) or pa.types.is_timestamp(kind):
-        return column
-    return texts(column)
-
-
-def _kind(column: pa.Array | pa.ChunkedArray) -> str | None:
-    kind = column.type
-    if pa.types.is_signed_integer(kind):
-        return "bigint" if pa.types.is_int64(kind) else "int"
-    if pa.types.is_floating(kind):
-        return "double"
-    if column.null_count == len(column) and pa.types.is_string(kind):
-        return None
-    names = {"bool": "boolean", "date32[day]": "date"}
-    return "timestamp" if pa.types.is_timestamp(kind) else names.get(str(kind), "string")

@@ -1,0 +1,1 @@
+"""Databases that raw tables are read from: one contract, two ways to connect."""

@@ -1,0 +1,1 @@
+"""HTTP services that rows are asked of."""
