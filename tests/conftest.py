@@ -104,7 +104,8 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, s
              "s3.port", "s3.port.grpc"]  # fmt: skip
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     options = [f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.config={folder}/s3.json", "-volume.max=400",
-               "-master.volumeSizeLimitMB=16", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]  # fmt: skip
+               "-master.volumeSizeLimitMB=16", "-s3.port.iceberg=0", "-s3.port.lance=0",
+               "-master.telemetry=false"]  # fmt: skip
     told = [command, "server", *options, *(f"-{name}={port}" for name, port in ports.items())]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(told, stdout=log, stderr=log, cwd=folder)
