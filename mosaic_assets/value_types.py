@@ -41,6 +41,7 @@ VALUE_TYPES = (
     ValueType(pa.bool_(), "boolean", "bool", None),
     ValueType(pa.date32(), "date", None, None),
     ValueType(pa.timestamp("us", tz="UTC"), "timestamp", "timestamp", "timestamp", ("datetime", "timestamptz")),
+    ValueType(pa.binary(), "binary", None, None, ("bytes", "blob", "bytea")),
 )
 TABLE_TYPES: Mapping[str, pa.DataType] = {one.column: one.arrow for one in VALUE_TYPES if one.column}
 FEATURE_TYPES: Mapping[str, pa.DataType] = {one.feature: one.arrow for one in VALUE_TYPES if one.feature}

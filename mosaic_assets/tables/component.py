@@ -57,7 +57,7 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
     )
     columns: Mapping[str, str | Mapping[str, str]] = Field(
         {},
-        description="Column → type (string, bigint, int, double, boolean, date, timestamp), or {type, path} for a "
+        description="Column → type (string, bigint, int, double, boolean, date, timestamp, binary), or {type, path}: a "
         "value within nested objects; left out, columns are inferred from the first files.",
         examples=[
             {
@@ -69,7 +69,12 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
             }
         ],
     )
-    format: str = Field("csv", description="csv, json (an object a line) or parquet.")
+    format: str = Field(
+        "csv",
+        description="csv, json (an object a line), parquet, avro, orc, xml (a child of the root a row), or files: any "
+        "kind, a row each with path, sha256, size_bytes, mime_type, modified_at.",
+    )
+    file_contents: bool = Field(False, description="With format files: whether the bytes are kept, in 'content'.")
     schema_evolution_mode: Evolution | None = Field(
         None,
         description="A column that is not known: add_new_columns, rescue, fail_on_new_columns, none (ignored). "
@@ -89,7 +94,7 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
         check_options(self.storage_options, where(context, "storage_options"))
         code = code_hash(
             "source", self.path, dict(self.columns), self.null_values, self.rescued_data_column,
-            self.format, self.schema_evolution_mode, self.changed_files,
+            self.format, self.schema_evolution_mode, self.changed_files, *([True] if self.file_contents else []),
         )  # fmt: skip
         asset = station(
             self,
@@ -110,10 +115,12 @@ class SourceTableComponent(ExploredFields, dg.Component, dg.Resolvable):
             UserError: A type, a path or the format is not known.
         """
         columns = columns_of(self.columns, columns_place)
+        if self.file_contents and self.format != "files":
+            raise UserError("'file_contents' is for the format 'files'.", format_place)
         mode = self.schema_evolution_mode or ("rescue" if self.columns else "add_new_columns")
         return FileSource(
             columns, mode, named_format(self.format, columns, format_place), tuple(self.null_values),
-            self.rescued_data_column,
+            self.rescued_data_column, self.file_contents,
         )  # fmt: skip
 
     def declared_schema(self) -> dg.TableSchema:

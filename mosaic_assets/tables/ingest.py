@@ -1,6 +1,6 @@
 """Incremental ingest: every row of every landed file is in the raw table exactly once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Literal
 
 import filelock
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mosaic_assets.tables.evolution import Layout, kept_columns
 from mosaic_assets.tables.landing import Landing, LocalLanding, discover
@@ -94,6 +95,7 @@ def ingest(
     layouts: list[Layout] = []
     empty: list[str] = []
     num_rescued = 0
+    touched: dict[str, LandedFile] = {}
 
     def read(last: int) -> tuple[pa.Table | None, int]:
         nonlocal num_rescued
@@ -101,7 +103,8 @@ def ingest(
             _rebuild(lake, ledger, table, last, found)
         known.clear()
         recorded = ledger.files(table).items()
-        known.update((path, file) for path, file in recorded if file.size_bytes or found.get(path) == file)
+        has_rows = source.hash_column is not None  # A file that is a row has one though it holds nothing.
+        known.update((path, file) for path, file in recorded if has_rows or file.size_bytes or found.get(path) == file)
         changed[:] = [path for path, file in found.items() if path in known and known[path] != file]
         if changed and changed_files == "fail":
             raise UserError(
@@ -118,7 +121,14 @@ def ingest(
         with place.local(list(batch)) as folder:
             rows, layout = source.read(folder, list(batch), kept, table)
         layouts[:] = [layout]
-        num_rescued = rows.num_rows - rows[source.rescued].null_count
+        same = _same(lake, table, rows, source.hash_column, sorted(again & batch.keys()))
+        if same:
+            touched.update({path: batch.pop(path) for path in same})
+            changed[:] = [path for path in changed if path not in same]
+            rows = rows.filter(pc.invert(pc.is_in(rows["_source_file"], pa.array(sorted(same)))))
+            if not batch:
+                return None, last
+        num_rescued = rows.num_rows - rows[source.rescued].null_count if source.rescued in rows.column_names else 0
         filled = set(rows["_source_file"].unique().to_pylist())
         empty[:] = [path for path in batch if path not in filled]
         ledger.prepare(table, commit.token, batch.values())
@@ -131,17 +141,29 @@ def ingest(
         barrier("listed")
         num_rows = lake.append_stream(
             table, f"ingest/{table}", read, commit=commit, evolve=True,
-            replaced=lambda: _from_files(batch) if reload and changed else None,
+            replaced=(lambda: _from_files(batch) if changed else None) if reload else None,
         )  # fmt: skip
         barrier("committed")
         if batch:
             ledger.settle(table, ledger.settled(table) + 1, batch.values())
+        if touched:
+            ledger.settle(table, ledger.settled(table), touched.values())
         barrier("settled")
     added = layouts[0].added if layouts else ()
     passed_over, reloaded = ((), tuple(changed)) if reload else (tuple(changed), ())
     return IngestReport(
         tuple(batch), num_rows, len(known), passed_over, lake.version(table), tuple(empty), reloaded, added, num_rescued
     )
+
+
+def _same(lake: Lake, table: str, rows: pa.Table, hash_column: str | None, again: Sequence[str]) -> set[str]:
+    """Returns those of the files ``again`` whose rows in the table have the hash that they have now."""
+    if hash_column is None or not again:
+        return set()
+    names = ["_source_file", hash_column]
+    held = lake.read(table, columns=names, filters=[("_source_file", "in", list(again))])
+    known, now = (dict(zip(*(one[name].to_pylist() for name in names), strict=True)) for one in (held, rows))
+    return {path for path in again if known.get(path) == now[path]}
 
 
 def _from_files(paths: Iterable[str]) -> str:

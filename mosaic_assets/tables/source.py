@@ -11,6 +11,7 @@ from mosaic_assets.tables.evolution import ADDED_BY_INGEST, Columns, Evolution, 
 from mosaic_assets.tables.sources.parsed import Parsed, ReadOptions
 from mosaic_assets.tables.sources.registry import reader_of
 from mosaic_assets.tables.sources.typed import text_of, typed
+from mosaic_assets.tables.sources.whole_files import FILE_HASH
 from mosaic_assets.value_types import TABLE_TYPES
 from mosaic_resources.errors import UserError
 
@@ -24,8 +25,8 @@ def named_format(name: str, columns: Columns, where: str) -> str:
         UserError: There is no such format, or it has no nested values and a column has a path.
     """
     reader_of(name, where)
-    if name == "csv" and columns.paths:
-        raise UserError(f"Column '{next(iter(columns.paths))}' has a path, but CSV has no nested values.", where)
+    if name in ("csv", "files") and columns.paths:
+        raise UserError(f"Column '{next(iter(columns.paths))}' has a path, but {name} has no nested values.", where)
     return name
 
 
@@ -39,6 +40,7 @@ class FileSource:
         format: Name of a reader.
         null_values: Texts that mean NULL.
         rescued: Name of the rescue column.
+        contents: Whether the bytes of whole files are kept.
     """
 
     columns: Columns
@@ -46,6 +48,12 @@ class FileSource:
     format: str = "csv"
     null_values: tuple[str, ...] = ("", "NA")
     rescued: str = "_rescued_data"
+    contents: bool = False
+
+    @property
+    def hash_column(self) -> str | None:
+        """Column by which a file that only looks changed is known; None where rows have none."""
+        return FILE_HASH if self.format == "files" else None
 
     def read(
         self, landing: Path, paths: Sequence[str], kept: Mapping[str, str] | None, where: str
@@ -61,7 +69,7 @@ class FileSource:
         Raises:
             UserError: A file is unreadable, lacks a declared column, or has one that the mode refuses.
         """
-        options = ReadOptions(self.null_values, self.columns.paths)
+        options = ReadOptions(self.null_values, self.columns.paths, self.contents)
         parts = reader_of(self.format, where)(landing, paths, options)
         return laid_out(parts, self.columns, self.mode, kept, self.rescued, where, str(landing))
 

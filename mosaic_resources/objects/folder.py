@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,15 +90,19 @@ class ObjectFolder:
                     yield StoredObject(one["path"], int(one["size"]), _mark(one))
 
     def copy(self, paths: Iterable[str], folder: Path) -> None:
-        """Copies objects to a local folder, under the same relative paths; of each the whole or nothing."""
+        """Copies objects to a local folder, under the same relative paths and with the same times."""
         for path in paths:
             file = folder / path
             if not file.resolve().is_relative_to(folder.resolve()):
                 raise UserError(f"'{path}' leads out of its folder.", self.address)
             file.parent.mkdir(parents=True, exist_ok=True)
-            with self._errors(), file.open("wb") as out:
-                for chunk in self._obstore.get(self._store, path).stream():
-                    out.write(bytes(chunk))
+            with self._errors():
+                found = self._obstore.get(self._store, path)
+                with file.open("wb") as out:
+                    for chunk in found.stream():
+                        out.write(bytes(chunk))
+                moment = found.meta["last_modified"].timestamp()
+                os.utime(file, (moment, moment))
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

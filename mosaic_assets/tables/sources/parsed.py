@@ -17,10 +17,12 @@ class ReadOptions:
     Args:
         null_values: Texts that mean NULL, in formats that have no NULL of their own.
         paths: Column → steps to a value within nested objects, ``("user", "id")``.
+        contents: Whether the bytes of whole files are kept.
     """
 
     null_values: tuple[str, ...] = ("", "NA")
     paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    contents: bool = False
 
 
 @dataclass(frozen=True)

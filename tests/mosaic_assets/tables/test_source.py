@@ -158,9 +158,9 @@ def test_wrong_declarations_and_files_are_named(tmp_path):
         columns_of({"a": {"path": "x.y"}}, "t.yaml:3")
     with pytest.raises(UnknownNameError, match="here: Format 'jsn' is not declared. Did you mean 'json'"):
         reader_of("jsn", "here")
-    with pytest.raises(UnknownNameError, match="Known: csv, json, parquet"):
+    with pytest.raises(UnknownNameError, match="Known: avro, csv, files, json, orc, parquet, xml"):
         reader_of("money", "here")
-    with pytest.raises(UserError, match="Column 'a' has a path, but CSV has no nested values"):
+    with pytest.raises(UserError, match="Column 'a' has a path, but csv has no nested values"):
         named_format("csv", Columns({"a": "string"}, {"a": ("x", "y")}), "here")
     (tmp_path / "bad").write_bytes(b"nothing of that kind")
     with pytest.raises(UserError, match="bad: The file is no readable Parquet"):

@@ -1,0 +1,1 @@
+"""Raw tables from Delta tables of another lake."""
