@@ -15,7 +15,16 @@ from .conftest import LOAD_FROM, Played, play_to_the_end
 pytestmark = [pytest.mark.java, pytest.mark.timeout(1800)]
 
 # What names a run, a machine or a version, and what a whylogs sketch draws at random: no value that an engine computes.
-OF_THE_RUN = {"baseline_id", "by", "execution_duration_ms", "profile_path", "request_id", "response", "run_id"}
+OF_THE_RUN = {
+    "baseline_id",
+    "by",
+    "data_versions",
+    "execution_duration_ms",
+    "profile_path",
+    "request_id",
+    "response",
+    "run_id",
+}
 SKETCHED = {
     "population_stability_index", "js_distance", "tv_distance", "wasserstein_distance", "alarm", "alarm_metric",
     "alarm_threshold", "score",

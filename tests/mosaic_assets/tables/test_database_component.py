@@ -48,7 +48,11 @@ def declared(root: Path, text: str) -> list[str]:
         ("postgresql://mosaic:${SHOP_PASSWORD}@HOST/postgres", "shop", "defs.yaml:4.*: 'shop' is no address"),
         ("table: public.orders", "group_name: shop", "defs.yaml:.*Exactly one of 'table' and 'query'"),
         ("table: public.orders", "query: 'select 1; drop table orders'", "defs.yaml:5.*: The query holds a semicolon"),
-        ("amount: double", "amount: dubble", "defs.yaml:7.*: Type 'dubble' is unknown"),
+        (
+            "amount: double",
+            "amount: dubble",
+            "defs.yaml:7.*: The column 'amount' has the type 'dubble'.*Did you mean 'double'",
+        ),
         ("cursor_column: id", "cursor_lag: 5", "defs.yaml:.*'cursor_lag' needs 'cursor_column'"),
         ("${SHOP_PASSWORD}", "${SHOP_NOWHERE}", "defs.yaml:4: The environment variable 'SHOP_NOWHERE' is not set"),
         (
