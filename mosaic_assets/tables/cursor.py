@@ -18,7 +18,7 @@ from mosaic_assets.tables.evolution import ADDED_BY_INGEST, Columns, Evolution, 
 from mosaic_assets.tables.source import laid_out
 from mosaic_assets.tables.sources.parsed import Parsed
 from mosaic_resources.delta.commit import Commit
-from mosaic_resources.delta.lake import Lake
+from mosaic_resources.delta.lake import ALL_ROWS, Lake
 from mosaic_resources.errors import UserError
 
 __all__ = ["CursorSource", "CursorValue", "LoadReport", "load", "parsed_rows"]
@@ -26,7 +26,6 @@ __all__ = ["CursorSource", "CursorValue", "LoadReport", "load", "parsed_rows"]
 CursorValue = int | date | datetime
 INGESTED_AT = pa.timestamp("us", tz="UTC")
 CURSOR_KINDS = ("int", "bigint", "date", "timestamp")
-EVERYTHING = "_source_row >= 0"
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def load(
 
     num_rows = lake.append_stream(
         table, app, read, commit=replace(commit, app=app), evolve=True, noted=noted,
-        replaced=lambda: EVERYTHING if told["first"] else None,
+        replaced=lambda: ALL_ROWS if told["first"] else None,
     )  # fmt: skip
     barrier("committed")
     return LoadReport(num_rows, told["fetched"], told["added"], told["cursor"], lake.open(table).version())

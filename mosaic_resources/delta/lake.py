@@ -14,14 +14,16 @@ from mosaic_resources.delta.commit import Commit, commit_once, commit_stream, op
 from mosaic_resources.delta.history import read_history
 from mosaic_resources.delta.locks import hold_rewrites
 from mosaic_resources.delta.notes import note_for, note_of
+from mosaic_resources.delta.overlap import write_over_rewrites
 from mosaic_resources.delta.reading import dataset_of, read_dataset
 from mosaic_resources.delta.schema import canonical, check_fits
 from mosaic_resources.delta.writers import Mode, Writer, refuse_foreign_features
 from mosaic_resources.errors import UnknownNameError, UserError
 
-__all__ = ["Lake"]
+__all__ = ["ALL_ROWS", "Lake"]
 
 MARK = "_mosaic_lake.json"
+ALL_ROWS = "true"
 
 
 class Lake:
@@ -133,7 +135,7 @@ class Lake:
             refuse_foreign_features(handle, name)
             if mode == "append" or predicate is not None:  # A table that is replaced whole takes the new schema.
                 check_fits(rows.schema, pa.schema(handle.schema().to_arrow()), name, evolve=evolve)
-            self.writer.write(path, handle, rows, commit, version, mode=mode, predicate=predicate, evolve=evolve)
+            self._put(name, handle, rows, commit, version, mode=mode, predicate=predicate, evolve=evolve)
 
         with nullcontext() if mode == "append" else hold_rewrites(self.root, name):
             commit_once(lambda: self._open_or_create(path, rows.schema, partition_by), commit, write)
@@ -163,7 +165,7 @@ class Lake:
             evolve: Whether new columns may be added.
             commit: Who commits, for the history.
             replaced: Asked after ``read``: the condition of the rows that the new ones take the place of, in the same
-                commit; all new rows must meet it. None: nothing is replaced.
+                commit; all new rows must meet it. None: nothing is replaced; ``ALL_ROWS``: everything.
             noted: Asked after ``read``: what the log shall hold beside the rows, for ``note_of``.
 
         Returns:
@@ -190,7 +192,8 @@ class Lake:
             notes = note_for(app, offset, noted()) if noted else {}
             named, predicate = replace(who, app=app, version=offset, notes=notes), replaced() if replaced else None
             mode: Mode = "append" if predicate is None else "overwrite"
-            self.writer.write(path, handle, rows, named, offset, mode=mode, predicate=predicate, evolve=evolve)
+            part = None if predicate == ALL_ROWS else predicate
+            self._put(name, handle, rows, named, offset, mode=mode, predicate=part, evolve=evolve)
             return int(rows.num_rows)
 
         with hold_rewrites(self.root, name) if replaced else nullcontext():
@@ -221,6 +224,29 @@ class Lake:
         """Returns the number of rows of a version, from the log alone."""
         actions = pa.table(self.open(name, version).get_add_actions(flatten=True))
         return int(sum(value or 0 for value in actions["num_records"].to_pylist()))
+
+    def _put(
+        self,
+        name: str,
+        handle: DeltaTable,
+        rows: pa.Table,
+        commit: Commit,
+        version: int,
+        *,
+        mode: Mode,
+        predicate: str | None,
+        evolve: bool,
+    ) -> None:
+        """Writes through a handle; on an object store what replaces a table whole is looked at afterwards."""
+        path, before = self.path(name), handle.version()
+        told: dict[str, Any] = {"mode": mode, "predicate": predicate, "evolve": evolve}
+        self.writer.write(path, handle, rows, commit, version, **told)
+        if mode == "append" or predicate is not None or "://" not in self.root:
+            return  # What reads rows to replace some of them fails against a rewrite, and is tried again.
+        write_over_rewrites(
+            lambda: self.open(name), before, commit,
+            lambda again: self.writer.write(path, again, rows, commit, version, **told),
+        )  # fmt: skip
 
     def _dataset(self, handle: DeltaTable, name: str) -> Any:
         return dataset_of(handle, None if "://" in self.root else self.path(name))

@@ -32,8 +32,9 @@ class Pagination(dg.Resolvable, dg.Model):
 class ApiTableComponent(AskedFields, dg.Component, dg.Resolvable):
     """A raw Delta table of the records of a REST API; all each time, or those from a cursor on."""
 
+    key: str = Field(description="Asset key and table name.", examples=["raw/payments"])
     url: str = Field(
-        description="What is asked by GET; ${NAME} for what is secret.", examples=["https://shop.example/api/orders"]
+        description="What is asked by GET; ${NAME} for what is secret.", examples=["https://shop.example/api/payments"]
     )
     records: str = Field("", description="Place of the list in the answer, data.items; empty: the answer is the list.")
     params: Mapping[str, str] = Field({}, description="Parameters of every request.", examples=[{"status": "paid"}])

@@ -10,7 +10,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from mosaic_resources.delta.commit import Commit, open_table
-from mosaic_resources.delta.lake import Lake
+from mosaic_resources.delta.lake import ALL_ROWS, Lake
 from mosaic_resources.delta.reading import dataset_of, read_dataset
 from mosaic_resources.delta.schema import canonical
 from mosaic_resources.delta.writers import refuse_foreign_features
@@ -98,7 +98,7 @@ def follow(
 
     num_rows = lake.append_stream(
         table, app, read, commit=replace(commit, app=app), evolve=True,
-        replaced=lambda: "_ingested_at is not null" if is_first or not changes else None,
+        replaced=lambda: ALL_ROWS if is_first or not changes else None,
     )  # fmt: skip
     barrier("committed")
     return FollowReport(num_rows, newest, lake.open(table).version())

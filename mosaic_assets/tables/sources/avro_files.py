@@ -1,5 +1,6 @@
 """Avro files: values in the types that the file's schema gives them; nested ones as JSON text."""
 
+import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -40,15 +41,16 @@ def _parse_one(file: Path, path: str, paths: Mapping[str, tuple[str, ...]]) -> P
 
 def _read(file: Path) -> tuple[Any, list[dict[str, Any]]]:
     try:
+        content = file.read_bytes()
+    except OSError as exc:
+        raise UserError(f"The file cannot be read: {exc.strerror}.", str(file)) from exc
+    try:
         import fastavro
     except ModuleNotFoundError as exc:
         raise missing_extra("fastavro", "avro") from exc
     try:
-        with file.open("rb") as stream:
-            reader = fastavro.reader(stream)
-            return reader.writer_schema, list(reader)  # type: ignore[arg-type]
-    except OSError as exc:
-        raise UserError(f"The file cannot be read: {exc.strerror}.", str(file)) from exc
+        reader = fastavro.reader(io.BytesIO(content))
+        return reader.writer_schema, list(reader)  # type: ignore[arg-type]
     except Exception as exc:  # A torn file fails in whatever way its bytes lead to.
         raise UserError(f"The file is no readable Avro: {type(exc).__name__} {exc}.", str(file)) from exc
 

@@ -22,6 +22,8 @@ def _table(file: Path) -> pa.Table:
 
     try:
         return orc.ORCFile(str(file)).read()
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as exc:
+        raise UserError(f"The file cannot be read: {exc.strerror or exc}.", str(file)) from exc
     except OSError as exc:  # pyarrow says of a file that is no ORC that it cannot be read.
         raise UserError(f"The file is no readable ORC: {exc}", str(file)) from exc
     except pa.ArrowException as exc:

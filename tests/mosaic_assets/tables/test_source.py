@@ -15,6 +15,7 @@ from mosaic_assets.tables.evolution import Columns, columns_of, kept_columns
 from mosaic_assets.tables.ingest import ingest
 from mosaic_assets.tables.ledger import Ledger
 from mosaic_assets.tables.source import FileSource, named_format
+from mosaic_assets.tables.sources.parsed import ReadOptions
 from mosaic_assets.tables.sources.registry import READERS, reader_of
 from mosaic_resources.delta.commit import Commit
 from mosaic_resources.delta.lake import Lake
@@ -164,10 +165,10 @@ def test_wrong_declarations_and_files_are_named(tmp_path):
         named_format("csv", Columns({"a": "string"}, {"a": ("x", "y")}), "here")
     (tmp_path / "bad").write_bytes(b"nothing of that kind")
     with pytest.raises(UserError, match="bad: The file is no readable Parquet"):
-        READERS["parquet"](tmp_path, ["bad"], None)
+        READERS["parquet"](tmp_path, ["bad"], ReadOptions())
     for name, reader in READERS.items():
         with pytest.raises(UserError, match="gone: The file cannot be read"):
-            reader(tmp_path, ["gone"], None)
+            reader(tmp_path, ["gone"], ReadOptions())
         assert name in READERS
     land(tmp_path, "1", {"a": None})
     with pytest.raises(UserError, match="raw/t: The files hold no value to infer a column from. Declare 'columns'"):
