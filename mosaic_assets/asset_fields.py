@@ -27,11 +27,24 @@ class MonthlyPartitions(dg.Resolvable, dg.Model):
     end_date: str | None = None
 
 
+DAGSTERS: Mapping[str, type[dg.Resolvable]] = {
+    "hourly": HourlyPartitionsDefinitionModel,
+    "daily": DailyPartitionsDefinitionModel,
+    "weekly": WeeklyPartitionsDefinitionModel,
+    "time_window": TimeWindowPartitionsDefinitionModel,
+}
+
+
 def _partitions(context: dg.ResolutionContext, model: Any) -> dg.PartitionsDefinition[str] | None:
-    if isinstance(model, MonthlyPartitions.model()):
+    if model is None:
+        return None
+    # Of models with equal fields the first takes the YAML, whatever its 'type' says.
+    if model.type in DAGSTERS:
+        model = DAGSTERS[model.type].model()(**model.model_dump(exclude_unset=True))
+    if model.type == "monthly":
         return dg.TimeWindowPartitionsDefinition(
-            start=model.start_date,  # type: ignore[attr-defined]
-            end=model.end_date,  # type: ignore[attr-defined]
+            start=model.start_date,
+            end=model.end_date,
             fmt="%Y-%m",
             cron_schedule="0 0 1 * *",
         )

@@ -43,12 +43,12 @@ def reference(context: ComponentLoadContext, kind: type[Kind], name: str, field:
     return known[name]
 
 
-def where(context: ComponentLoadContext | ComponentDeclLoadContext, *path: str) -> str:
+def where(context: ComponentLoadContext | ComponentDeclLoadContext, *path: str | int) -> str:
     """Returns ``file:line`` of an attribute of this component; the folder where it was declared in Python.
 
     Args:
         context: The component's.
-        path: The attribute, and keys within it.
+        path: The attribute, and keys or numbers within it.
     """
     declaration = getattr(context, "component_decl", None)
     tree = getattr(getattr(declaration, "source_tree", None), "source_position_tree", None)

@@ -54,7 +54,7 @@ def _list(views: list[dict[str, Any]]) -> None:
 
 def _show(view: dict[str, Any]) -> None:
     table = Table(box=None, show_header=False)
-    shown = ("description", "table", "entities", "join_keys", "known", "ttl", "online", "owners", "tags")
+    shown = ("kind", "description", "table", "entities", "join_keys", "known", "ttl", "online", "owners", "tags")
     for field in shown:
         value = view[field]
         table.add_row(field, ", ".join(value) if isinstance(value, list) else str(value or "-"))

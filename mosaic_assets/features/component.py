@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import dagster as dg
 import pyarrow as pa
@@ -25,6 +26,7 @@ __all__ = [
     "EntityComponent",
     "FeatureServiceComponent",
     "FeatureViewComponent",
+    "FeatureViewFields",
     "feature_service",
     "feature_service_of",
     "feature_views",
@@ -50,21 +52,13 @@ class EntityComponent(dg.Component, dg.Model, dg.Resolvable):
         return dg.Definitions()
 
 
-class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
-    """Features of one or more entities, with an event time and a known time."""
+class FeatureViewFields(AssetFields, dg.Component, dg.Resolvable):
+    """What all kinds of feature views declare."""
 
-    scaffolded = ("known_delay",)
+    scaffolded: ClassVar[Sequence[str]] = ("known_delay",)
 
     name: str = Field(description="Name of the view.", examples=["my_view"])
     entities: Sequence[str] = Field(description="Entities that the rows describe, by name.", examples=[["my_thing"]])
-    sql: str = Field(
-        description="SQL file beside this YAML; tables are written folder.table.", examples=["my_view.sql"]
-    )
-    features: Mapping[str, str] = Field(
-        description="Feature → int64, float64, bool, timestamp or string(width).",
-        examples=[{"amount": "float64"}],
-        alias="schema",
-    )
     timestamp_field: str = Field("event_ts", description="Column of the event time.")
     created_timestamp_column: str | None = Field(None, description="Column of the known time.", examples=["known_ts"])
     known_delay: str | None = Field(
@@ -84,10 +78,14 @@ class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
         Args:
             entities: The project's entities by name.
             place_of: Field → place for messages.
+        """
+        raise NotImplementedError
+
+    def delay(self, place_of: Callable[[str], str]) -> timedelta:
+        """Returns how long after its event time an event is known; nothing where a column says it.
 
         Raises:
-            UserError: Both or neither of the known time's column and delay are declared, a duration is malformed, or a
-                type is unknown.
+            UserError: Both or neither of the known time's column and delay are declared, or a duration is malformed.
         """
         if (self.created_timestamp_column is None) == (self.known_delay is None):
             raise UserError(
@@ -95,6 +93,58 @@ class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
                 place_of("name"),
                 "Declare 'created_timestamp_column' or 'known_delay', one of them.",
             )
+        return duration(self.known_delay, place_of("known_delay")) or timedelta(0)
+
+    def declared_entities(self, context: dg.ComponentLoadContext) -> dict[str, Entity]:
+        """Returns the project's entities, those of this view among them.
+
+        Raises:
+            UnknownNameError: One of the view is not declared.
+        """
+        for name in self.entities:
+            reference(context, EntityComponent, name, "entities")
+        return {name: component.entity() for name, component in declared(context, EntityComponent).items()}
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Returns nothing to materialize; each kind of view has its own asset."""
+        return dg.Definitions()
+
+    def describe(self, work: Work, view: FeatureView) -> None:
+        """Tells lineage what the view is."""
+        work.lineage.describe(
+            "mosaic_featureView",
+            view=view.name,
+            entities=list(self.entities),
+            timestampField=view.timestamp_field,
+            createdTimestampColumn=view.created_timestamp_column,
+            ttlSeconds=view.ttl.total_seconds() if view.ttl else None,
+            definitionHash=code_hash(view),
+        )
+
+
+class FeatureViewComponent(FeatureViewFields):
+    """Features of one or more entities, with an event time and a known time."""
+
+    sql: str = Field(
+        description="SQL file beside this YAML; tables are written folder.table.", examples=["my_view.sql"]
+    )
+    features: Mapping[str, str] = Field(
+        description="Feature → int64, float64, bool, timestamp or string(width).",
+        examples=[{"amount": "float64"}],
+        alias="schema",
+    )
+
+    def view(self, entities: Mapping[str, Entity], place_of: Callable[[str], str]) -> FeatureView:
+        """Returns the view.
+
+        Args:
+            entities: The project's entities by name.
+            place_of: Field → place for messages.
+
+        Raises:
+            UserError: Both or neither of the known time's column and delay are declared, a duration is malformed, or a
+                type is unknown.
+        """
         return FeatureView(
             self.name,
             tuple(entities[name] for name in self.entities),
@@ -102,16 +152,14 @@ class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
             self.table,
             self.timestamp_field,
             self.created_timestamp_column,
-            duration(self.known_delay, place_of("known_delay")) or timedelta(0),
+            self.delay(place_of),
             duration(self.ttl, place_of("ttl")),
             self.online,
         )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Returns the asset of the view's table."""
-        for name in self.entities:
-            reference(context, EntityComponent, name, "entities")
-        view = self.view(_entities(context), partial(where, context))
+        view = self.view(self.declared_entities(context), partial(where, context))
         query = read_text(Path(context.path) / self.sql, where(context, "sql"))
         inputs = tables_in(query)
         asset = station(
@@ -137,15 +185,7 @@ class FeatureViewComponent(AssetFields, dg.Component, dg.Resolvable):
         with engine_errors(work.seams.settings.engine, work.asset):
             rows = check_rows(view, frame.toArrow(), work.asset)
         version = lake.write(self.table, rows, work.commit())
-        work.lineage.describe(
-            "mosaic_featureView",
-            view=view.name,
-            entities=list(self.entities),
-            timestampField=view.timestamp_field,
-            createdTimestampColumn=view.created_timestamp_column,
-            ttlSeconds=view.ttl.total_seconds() if view.ttl else None,
-            definitionHash=code_hash(view),
-        )
+        self.describe(work, view)
         return Made(self.table, version, rows.num_rows, rows.schema, columns, rows)
 
 
@@ -232,9 +272,5 @@ def feature_views(tree: dg.ComponentTree) -> dict[str, FeatureView]:
     return {
         # Its own file and line are told where the view itself is built.
         one.name: one.view(entities, lambda _, name=one.name: f"FeatureView '{name}'")  # type: ignore[misc]
-        for one in tree.get_all_components(of_type=FeatureViewComponent)
+        for one in tree.get_all_components(of_type=FeatureViewFields)
     }
-
-
-def _entities(context: dg.ComponentLoadContext) -> dict[str, Entity]:
-    return {name: component.entity() for name, component in declared(context, EntityComponent).items()}

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from mosaic_assets.catalogue import ComponentTree
-from mosaic_assets.features.component import FeatureServiceComponent, FeatureViewComponent, feature_views
-from mosaic_assets.features.views import FeatureRef
+from mosaic_assets.features.component import FeatureServiceComponent, FeatureViewFields, feature_views
+from mosaic_assets.features.views import FeatureRef, Field
+from mosaic_assets.features.windows.component import StreamFeatureViewComponent
 from mosaic_resources.errors import UnknownNameError
 
 __all__ = ["describe_view", "list_views"]
@@ -16,14 +17,15 @@ def list_views(tree: ComponentTree) -> list[dict[str, Any]]:
     views = feature_views(tree)
     services = tree.get_all_components(of_type=FeatureServiceComponent)
     found = []
-    for one in sorted(tree.get_all_components(of_type=FeatureViewComponent), key=lambda view: view.name):
+    for one in sorted(tree.get_all_components(of_type=FeatureViewFields), key=lambda view: view.name):
+        view = views[one.name]
         users = [service.name for service in services if _used(service, one.name)]
         found.append(
-            {"view": one.name, "description": one.description, "owners": list(one.owners), "tags": dict(one.tags),
-             "entities": list(one.entities), "join_keys": list(views[one.name].join_keys),
-             "features": dict(one.features), "ttl": one.ttl,
-             "known": one.created_timestamp_column or f"after {one.known_delay}", "online": one.online,
-             "table": one.table, "feature_services": users}
+            {"view": one.name, "kind": _kind(one), "description": one.description, "owners": list(one.owners),
+             "tags": dict(one.tags), "entities": list(one.entities), "join_keys": list(view.join_keys),
+             "features": {field.name: _shown(field) for field in view.schema},
+             "known": one.created_timestamp_column or f"after {one.known_delay}", "ttl": one.ttl,
+             "online": one.online, "table": one.table, "feature_services": users}
         )  # fmt: skip
     return found
 
@@ -44,6 +46,17 @@ def describe_view(tree: ComponentTree, name: str) -> dict[str, Any]:
             if _used(service, name)
         }
     }
+
+
+def _kind(view: FeatureViewFields) -> str:
+    if not isinstance(view, StreamFeatureViewComponent):
+        return "FeatureView"
+    kinds = dict.fromkeys(f"{one.kind} {one.slide or ''}".strip() for one in view.aggregations)
+    return f"StreamFeatureView of {view.source}, {', '.join(kinds)}"
+
+
+def _shown(field: Field) -> str:
+    return f"string({field.width})" if field.dtype == "string" else field.dtype
 
 
 def _used(service: FeatureServiceComponent, view: str) -> bool:

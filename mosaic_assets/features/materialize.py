@@ -18,7 +18,7 @@ from mosaic_resources.online.contract import OnlineStore
 from mosaic_resources.online.keys import encode_keys
 from mosaic_resources.online.layout import BlobLayout, FieldLayout, ViewLayout
 
-__all__ = ["get_online_features", "layouts", "materialize", "push", "to_us", "ttl_us"]
+__all__ = ["get_online_features", "key_codes", "layouts", "materialize", "push", "to_us", "ttl_us"]
 
 # Entities for each transaction: enough to be quick, few enough that the pages of one fit in memory.
 KEYS_PER_WRITE = 200_000
@@ -76,7 +76,7 @@ def materialize(store: OnlineStore, service: FeatureService, view_name: str, row
     if rows.num_rows == 0:
         return 0
     event, known = known_times(view, rows)
-    newest = _newest(_codes([rows[key] for key in view.join_keys]), event, known)
+    newest = _newest(key_codes([rows[key] for key in view.join_keys]), event, known)
     chosen, event, known = rows.take(pa.array(newest)), event[newest], known[newest]
     values = {field.name: _stored_values(field, chosen[field.name], view.name) for field in fields}
     nulls = {field.name: np.asarray(pc.is_null(chosen[field.name])) for field in fields}
@@ -143,7 +143,7 @@ def _check_columns(view: FeatureView, fields: tuple[Field, ...], rows: pa.Table)
             raise UnknownNameError("column", name, rows.column_names, f"view '{view.name}'")
 
 
-def _codes(keys: list[pa.ChunkedArray]) -> Ints:
+def key_codes(keys: list[pa.ChunkedArray]) -> Ints:
     """Returns (rows,) one code for each combination of key values, -1 where a part is NULL."""
     code: Ints = np.zeros(len(keys[0]), np.int64)
     for column in keys:

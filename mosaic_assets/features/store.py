@@ -19,6 +19,9 @@ from mosaic_assets.features.component import (
 from mosaic_assets.features.historical import get_historical_features, known_times
 from mosaic_assets.features.incremental import materialize_incremental
 from mosaic_assets.features.views import Entity, FeatureRef, FeatureService, FeatureView
+from mosaic_assets.features.windows.aggregations import WindowedView
+from mosaic_assets.features.windows.component import StreamFeatureViewComponent
+from mosaic_assets.features.windows.stream import WindowStream
 from mosaic_resources.errors import UnknownNameError
 from mosaic_resources.seams import Seams
 from mosaic_resources.settings.clock import now_utc
@@ -45,6 +48,7 @@ class FeatureStore:
 
     def __init__(self, seams: Seams, tree: ComponentTree) -> None:
         self.seams, self._tree = seams, tree
+        self._streams: dict[str, WindowStream] = {}
 
     @classmethod
     def of(cls, project: Path | str = ".", target: str | None = None) -> "FeatureStore":
@@ -61,6 +65,15 @@ class FeatureStore:
     def feature_views(self) -> Mapping[str, FeatureView]:
         """Name → feature view."""
         return feature_views(self._tree)
+
+    @cached_property
+    def stream_feature_views(self) -> Mapping[str, WindowedView]:
+        """Name → stream feature view, with its aggregations."""
+        declared = self._tree.get_all_components(of_type=StreamFeatureViewComponent)
+        return {
+            one.name: one.windowed(self.entities, lambda *_, name=one.name: f"StreamFeatureView '{name}'")  # type: ignore[misc]
+            for one in declared
+        }
 
     @cached_property
     def feature_services(self) -> Mapping[str, FeatureService]:
@@ -119,9 +132,38 @@ class FeatureStore:
     def push(self, view: str, rows: Any) -> int:
         """Writes rows that have just become known to every service that uses the view; returns the keys changed.
 
-        They are looked up from now on; the view's table learns of them from its own sources.
+        They are looked up from now on; the view's table learns of them from its own sources. Rows of a stream feature
+        view are events of its source: its windows go on from those that the source holds at the first push, and are
+        kept in this object.
         """
-        return online.push(self.seams.online, self.feature_services.values(), self._view(view).name, pa.table(rows))
+        pushed = pa.table(rows)
+        if view in self.stream_feature_views:
+            return self._write_stream(view, pushed)
+        return online.push(self.seams.online, self.feature_services.values(), self._view(view).name, pushed)
+
+    def advance(self, view: str) -> int:
+        """Writes the rows of a stream feature view whose time has come since its last push; returns the keys changed.
+
+        Windows with a slide end without an event; call it at least so often.
+
+        Raises:
+            UnknownNameError: There is no such stream feature view.
+        """
+        if view not in self.stream_feature_views:
+            raise UnknownNameError("StreamFeatureView", view, self.stream_feature_views)
+        return self._write_stream(view, None)
+
+    def _write_stream(self, name: str, events: pa.Table | None) -> int:
+        view, now_us = self.stream_feature_views[name], online.to_us(self._now)
+        begins = name not in self._streams
+        if begins:
+            lake = self.seams.lake
+            self._streams[name] = WindowStream(view, lake.read(view.source, columns=view.source_columns), now_us)
+        stream = self._streams[name]
+        rows = stream.advance(now_us) if events is None else stream.push(events, now_us)
+        if begins:
+            rows = pa.concat_tables([stream.first, rows])
+        return online.push(self.seams.online, self.feature_services.values(), name, rows)
 
     @property
     def _now(self) -> datetime:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mosaic_assets.orchestration.known_columns import known_columns
 from mosaic_resources.errors import MosaicError, UnknownNameError, UserError
@@ -14,7 +14,7 @@ from mosaic_resources.errors import MosaicError, UnknownNameError, UserError
 if TYPE_CHECKING:
     import dagster as dg
 
-__all__ = ["Fault", "check_definitions", "check_queries", "check_yaml", "faults"]
+__all__ = ["Fault", "check_columns", "check_definitions", "check_queries", "check_yaml", "faults"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ def faults(root: Path) -> list[Fault]:
         wrong, defs = check_definitions(root)
         wrong += check_references(root, defs) if defs is not None else []
         known, columns = (_keys(defs), known_columns(root, defs)) if defs is not None else (None, {})
+        wrong += check_columns(defs, columns) if defs is not None else []
         queries = check_queries(root, known, columns)
         # A query that does not parse keeps the definitions from loading too: told once, with its file.
         wrong = [fault for fault in wrong if not any(fault.message in other.message for other in queries)] + queries
@@ -85,6 +86,27 @@ def check_references(root: Path, defs: "dg.Definitions") -> list[Fault]:
         for key in sorted(missing)
         if key not in in_queries
     ]
+
+
+def check_columns(defs: "dg.Definitions", columns: Mapping[str, Sequence[str]]) -> list[Fault]:
+    """Returns the columns that a declaration without SQL reads and its table lacks.
+
+    Args:
+        defs: The definitions.
+        columns: Table as written (``raw.flights``) → its columns, where they are known.
+    """
+    from mosaic_assets.features.windows.component import READS_COLUMNS
+
+    graph, found = defs.resolve_asset_graph(), []
+    for key in sorted(graph.get_all_asset_keys()):
+        told = graph.get(key).metadata.get(READS_COLUMNS)
+        reads: Any = told.value if told is not None else {"table": "", "columns": {}}
+        known = columns.get(reads["table"].replace("/", "."))
+        for name, place in reads["columns"].items() if known else ():
+            if name not in (known or ()):
+                error = UnknownNameError(f"column of '{reads['table']}'", name, known or (), place)
+                found.append(Fault("references", str(error)))
+    return found
 
 
 def check_queries(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,30 @@ from mosaic_resources.delta.schema import canonical, check_fits
 from mosaic_resources.delta.writers import Mode, Writer, refuse_foreign_features
 from mosaic_resources.errors import UnknownNameError, UserError
 
-__all__ = ["ALL_ROWS", "Lake"]
+__all__ = ["ALL_ROWS", "Lake", "Upsert"]
 
 MARK = "_mosaic_lake.json"
+GONE = "_gone"
 ALL_ROWS = "true"
+
+
+@dataclass(frozen=True)
+class Upsert:
+    """What a table lacks of what it follows.
+
+    Args:
+        added: Rows that it does not have.
+        changed: Rows that it has with other values.
+        gone: Rows that it should not have; only their keys count.
+        offset: How far it has then followed.
+        replaces_all: Whether ``added`` takes the place of the whole table.
+    """
+
+    added: pa.Table
+    changed: pa.Table
+    gone: pa.Table
+    offset: int
+    replaces_all: bool = False
 
 
 class Lake:
@@ -211,6 +231,63 @@ class Lake:
         with hold_rewrites(self.root, name):
             commit_once(lambda: self._open_or_create(path, rows.schema, ()), commit, write)
         return self.open(name).version()
+
+    def merge_stream(
+        self,
+        name: str,
+        app: str,
+        read: Callable[[int, int | None], Upsert | None],
+        keys: Sequence[str],
+        *,
+        schema: pa.Schema,
+        commit: Commit | None = None,
+    ) -> int:
+        """Brings a table up to what it follows, in one commit with its offset; exactly once, whoever retries.
+
+        Where rows are only added they are appended, else merged.
+
+        Args:
+            name: Table; made where it does not exist.
+            app: Application id whose ``txn`` version is the offset.
+            read: Maps the last offset (0 at first) and the table's version (None: it is not there) to what the table
+                lacks; None: nothing, not even an offset.
+            keys: Columns that no two rows share; never NULL.
+            schema: Schema of a new table.
+            commit: Who commits, for the history.
+
+        Returns:
+            How many rows were added, changed and deleted.
+
+        Raises:
+            UserError: The rows do not fit the table.
+            DependencyError: Others committed first at every attempt.
+        """
+        path, who = self.path(name), commit or Commit(app, asset=name)
+
+        def attempt(handle: DeltaTable | None, last: int) -> int | None:
+            found = read(last, None if handle is None else handle.version())
+            if found is None:
+                return 0
+            if handle is None:
+                # Made empty first: two writers that both made it with their rows would both be let through.
+                self.writer.create(path, schema, ())
+                return None
+            refuse_foreign_features(handle, name)
+            named, added = replace(who, app=app, version=found.offset), canonical(found.added, name)
+            num_rows = int(added.num_rows + found.changed.num_rows + found.gone.num_rows)
+            if not found.replaces_all:
+                check_fits(added.schema, pa.schema(handle.schema().to_arrow()), name, evolve=False)
+            if found.replaces_all or num_rows == added.num_rows:
+                mode: Mode = "overwrite" if found.replaces_all else "append"
+                self._put(name, handle, added, named, found.offset, mode=mode, predicate=None, evolve=False)
+                return num_rows
+            parts = ((added, False), (canonical(found.changed, name), False), (canonical(found.gone, name), True))
+            marked = [rows.append_column(GONE, pa.repeat(is_gone, rows.num_rows)) for rows, is_gone in parts]
+            self.writer.merge(path, handle, pa.concat_tables(marked), named, found.offset, keys, GONE)
+            return num_rows
+
+        with hold_rewrites(self.root, name):
+            return commit_stream(lambda: open_table(path, self._storage_options), app, attempt)
 
     def history(self, name: str, limit: int | None = None) -> list[dict[str, Any]]:
         """Returns the commits of a table, newest first."""

@@ -43,9 +43,16 @@ class Writer(Protocol):
         ...
 
     def merge(
-        self, path: str, handle: DeltaTable, data: pa.Table, commit: Commit, version: int, keys: Sequence[str]
+        self,
+        path: str,
+        handle: DeltaTable,
+        data: pa.Table,
+        commit: Commit,
+        version: int,
+        keys: Sequence[str],
+        gone: str | None = None,
     ) -> None:
-        """Updates the rows whose keys match and inserts the others."""
+        """Updates the rows whose keys match and inserts the others; those marked in column ``gone`` are deleted."""
         ...
 
 
@@ -91,22 +98,30 @@ class DeltaRsWriter:
         )
 
     def merge(
-        self, path: str, handle: DeltaTable, data: pa.Table, commit: Commit, version: int, keys: Sequence[str]
+        self,
+        path: str,
+        handle: DeltaTable,
+        data: pa.Table,
+        commit: Commit,
+        version: int,
+        keys: Sequence[str],
+        gone: str | None = None,
     ) -> None:
         """See ``Writer``."""
-        condition = " AND ".join(f"target.`{key}` = source.`{key}`" for key in keys)
-        (
-            handle.merge(
-                data,
-                condition,
-                source_alias="source",
-                target_alias="target",
-                commit_properties=commit.properties(version),
-            )
-            .when_matched_update_all()
-            .when_not_matched_insert_all()
-            .execute()
+        merger = handle.merge(
+            data,
+            " AND ".join(f"target.`{key}` = source.`{key}`" for key in keys),
+            source_alias="source",
+            target_alias="target",
+            commit_properties=commit.properties(version),
         )
+        if gone is None:
+            merger.when_matched_update_all().when_not_matched_insert_all().execute()
+            return
+        is_gone, is_there = f"source.`{gone}`", f"NOT source.`{gone}`"
+        values = {f"`{name}`": f"source.`{name}`" for name in data.column_names if name != gone}
+        merger = merger.when_matched_delete(is_gone)
+        merger.when_matched_update(values, is_there).when_not_matched_insert(values, is_there).execute()
 
 
 class DeltaSparkWriter:
@@ -150,7 +165,14 @@ class DeltaSparkWriter:
         frame.write.format("delta").mode(mode).options(**options).save(path)
 
     def merge(
-        self, path: str, handle: DeltaTable, data: pa.Table, commit: Commit, version: int, keys: Sequence[str]
+        self,
+        path: str,
+        handle: DeltaTable,
+        data: pa.Table,
+        commit: Commit,
+        version: int,
+        keys: Sequence[str],
+        gone: str | None = None,
     ) -> None:
         """See ``Writer``."""
         session = self.session()
@@ -161,13 +183,19 @@ class DeltaSparkWriter:
             "spark.databricks.delta.write.txnAppId": commit.app,
             "spark.databricks.delta.write.txnVersion": str(version),
         }
+        actions = "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+        if gone is not None:
+            names = [f"`{name}`" for name in data.column_names if name != gone]
+            update = ", ".join(f"{name} = source.{name}" for name in names)
+            values = ", ".join(f"source.{name}" for name in names)
+            actions = (
+                f"WHEN MATCHED AND source.`{gone}` THEN DELETE WHEN MATCHED THEN UPDATE SET {update} "
+                f"WHEN NOT MATCHED AND NOT source.`{gone}` THEN INSERT ({', '.join(names)}) VALUES ({values})"
+            )
         try:
             for name, value in settings.items():
                 session.conf.set(name, value)
-            session.sql(
-                f"MERGE INTO delta.`{path}` AS target USING {view} AS source ON {condition} "
-                "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-            )
+            session.sql(f"MERGE INTO delta.`{path}` AS target USING {view} AS source ON {condition} {actions}")
         finally:
             for name in settings:
                 session.conf.unset(name)

@@ -83,13 +83,20 @@ def test_the_first_declarations_make_one_story_that_runs(tmp_path: Path, monkeyp
     set_simulated_clock(root / ".mosaic", datetime(2024, 2, 1, tzinfo=UTC))
     (root / "landing" / "events").mkdir(parents=True)
     (root / "landing" / "events" / "1.csv").write_text(EVENTS)
-    keys = ["raw/events", "tables/events", "tables/steps", "features/my_view", "datasets/my_dataset"]
+    keys = [
+        "raw/events",
+        "tables/events",
+        "tables/steps",
+        "features/my_view",
+        "features/my_windows",
+        "datasets/my_dataset",
+    ]
     command = ["materialize", *keys, "--project", str(root), "--output", "json"]
     outcome = CliRunner().invoke(app, command)
     assert outcome.exit_code == 0, outcome.output
     state = json.loads(CliRunner().invoke(app, ["status", "--project", str(root), "--output", "json"]).stdout)
     rows = {row["table"]: row["rows"] for row in state["tables"]}
-    assert rows == dict(zip(keys, (4, 4, 4, 3, 3), strict=True))
+    assert rows == dict(zip(keys, (4, 4, 4, 3, 4, 3), strict=True))
 
 
 class LampComponent(AssetFields, dg.Component, dg.Resolvable):

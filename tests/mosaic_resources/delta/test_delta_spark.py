@@ -7,7 +7,7 @@ import pytest
 
 from mosaic_resources.delta.changes import changes, commits
 from mosaic_resources.delta.commit import Commit
-from mosaic_resources.delta.lake import Lake
+from mosaic_resources.delta.lake import Lake, Upsert
 from mosaic_resources.delta.rewrite import optimize
 from mosaic_resources.delta.vacuum import vacuum
 from mosaic_resources.delta.versions import restore
@@ -50,6 +50,20 @@ def test_append_stream_moves_on_from_the_tables_own_offset(spark_lake):
 
     assert spark_lake.append_stream("s", "stream", read) == 5
     assert spark_lake.append_stream("s", "stream", read) == 0
+
+
+def test_merge_stream_adds_changes_and_deletes_in_one_commit(spark_lake):
+    def upsert(added, changed, gone, offset):
+        return lambda last, _version: Upsert(*map(months, (added, changed, gone)), offset) if last < offset else None
+
+    def months(found):
+        return pa.table({"k": pa.array(list(found), pa.int64()), "month": pa.array(list(found.values()), pa.string())})
+
+    first, then = upsert({1: "a", 2: "b"}, {}, {}, 1), upsert({3: "c"}, {1: "x"}, {2: "b"}, 2)
+    schema = months({}).schema
+    assert [spark_lake.merge_stream("n", "m", one, ["k"], schema=schema) for one in (first, then, then)] == [2, 3, 0]
+    assert dict(zip(*spark_lake.read("n").to_pydict().values(), strict=True)) == {1: "x", 3: "c"}
+    assert spark_lake.open("n").transaction_version("m") == 2
 
 
 def test_upkeep_keeps_the_rows_and_refuses_to_lose_what_is_pinned(spark_lake):

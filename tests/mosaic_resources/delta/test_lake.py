@@ -8,7 +8,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from mosaic_resources.delta.commit import Commit
-from mosaic_resources.delta.lake import Lake
+from mosaic_resources.delta.lake import Lake, Upsert
 from mosaic_resources.delta.writers import DeltaRsWriter
 from mosaic_resources.errors import UnknownNameError, UserError
 
@@ -22,6 +22,29 @@ def test_write_of_the_same_batch_twice_is_one_version(lake):
     assert lake.write("a/b", rows(1, 2), Commit("app", 1), mode="append") == 1
     assert lake.write("a/b", rows(3), Commit("app", 2), mode="append") == 2
     assert sorted(lake.read("a/b")["k"].to_pylist()) == [1, 2, 3]
+
+
+def test_merge_stream_adds_changes_and_deletes_in_one_commit(lake):
+    def upsert(added, changed, gone, offset, **also):
+        return lambda last, _version: (
+            Upsert(*map(months, (added, changed, gone)), offset, **also) if last < offset else None
+        )
+
+    def months(found):
+        return pa.table({"k": pa.array(list(found), pa.int64()), "month": pa.array(list(found.values()), pa.string())})
+
+    def play(read):
+        return lake.merge_stream("n", "m", read, ["k"], schema=months({}).schema)
+
+    first, then = upsert({1: "a", 2: "b"}, {}, {}, 1), upsert({3: "c"}, {1: "x"}, {2: "b"}, 2)
+    assert [play(one) for one in (first, then, then)] == [2, 3, 0]
+    assert dict(zip(*lake.read("n").to_pydict().values(), strict=True)) == {1: "x", 3: "c"}
+    before = lake.version("n")
+    assert play(upsert({7: "z"}, {}, {}, 3, replaces_all=True)) == 1
+    assert (lake.read("n").to_pydict(), lake.version("n")) == ({"k": [7], "month": ["z"]}, before + 1)
+    with pytest.raises(UserError, match="'month' is int64 but the table has string"):
+        lake.merge_stream("n", "m", lambda last, _version: Upsert(*[pa.table({"k": [1], "month": [1]})] * 3, last + 1),
+                          ["k"], schema=months({}).schema)  # fmt: skip
 
 
 def test_write_of_an_older_batch_is_skipped(lake):

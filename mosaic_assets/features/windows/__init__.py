@@ -1,0 +1,1 @@
+"""Windows: declared aggregations over a source table, computed incrementally, bitemporally exact."""
