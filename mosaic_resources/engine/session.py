@@ -55,6 +55,8 @@ class SessionHolder:
             self._remote = remote
             if remote:
                 _bound_retries(self._session)
+        if remote:
+            _activate(self._session)
         return self._session  # type: ignore[no-any-return]
 
     def close(self) -> None:
@@ -70,6 +72,14 @@ def _bound_retries(session: Any) -> None:
     from pyspark.sql.connect.client.retries import DefaultPolicy
 
     session.client.set_retry_policies([DefaultPolicy(max_retries=3, initial_backoff=100, max_backoff=500)])
+
+
+def _activate(session: Any) -> None:
+    """Makes it the session that the client's own functions and dbt find, whichever other engine was asked last."""
+    from pyspark.sql.connect.session import SparkSession
+
+    SparkSession._default_session = session
+    SparkSession._active_session.session = session
 
 
 def _forget_sessions() -> None:

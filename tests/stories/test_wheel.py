@@ -88,6 +88,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
     if not uv(*install, "--offline", check=False):
         uv(*install)
     env |= {"VIRTUAL_ENV": str(home), "PATH": f"{home / 'bin'}{os.pathsep}{env['PATH']}", "COLUMNS": "300"}
+    env["SHOP_PASSWORD"] = "hushhush"  # Examples refer to it.
     subprocess.run([home / "bin" / "mosaic", "init", "my-project"], cwd=folder, env=env, check=True, timeout=120)
     yield Bare(home / "bin", folder / "my-project", env)
     shutil.rmtree(home)

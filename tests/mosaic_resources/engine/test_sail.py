@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+from pyspark.sql import functions
 
 from mosaic_resources.engine.connect import ConnectEngine
 from mosaic_resources.engine.contract import make_engine
@@ -50,6 +51,16 @@ def test_killed_server_is_a_clear_error_and_the_next_session_works(tmp_path):
             break
         time.sleep(0.1)
     assert not psutil.pid_exists(second)
+
+
+def test_what_finds_its_session_by_itself_finds_the_engine_that_was_asked_last(engine, tmp_path):
+    engine.session()
+    other = SailEngine(tmp_path, memory_bytes=1 << 30, idle_seconds=1)
+    SessionHolder(other).session()
+    os.kill(json.loads(other.address_file.read_text())["pid"], signal.SIGKILL)
+    session = engine.session()
+    doubled = functions.udf(lambda value: 2.0 * value, "double")  # Its type is read by the active session.
+    assert session.range(2).select(doubled("id").alias("d")).toArrow()["d"].to_pylist() == [0.0, 2.0]
 
 
 @pytest.mark.parametrize("query", ["select zz from nope", "selec 1", "select 1 +"])
