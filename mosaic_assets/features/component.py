@@ -212,11 +212,13 @@ class FeatureServiceComponent(AssetFields, dg.Component, dg.Resolvable):
 
     def execute(self, work: Work, service: FeatureService) -> Made:
         """Writes what has become known since the last run to the online store; a row never goes back in time."""
+        from mosaic_assets.features.historical import known_by
+        from mosaic_assets.features.materialize import to_us
         from mosaic_assets.features.refresh import refresh
         from mosaic_assets.lineage.names import online_use
 
         def read_keys(view: FeatureView) -> pa.Table:
-            return known_by(work.read_table(view.source, columns=view.row_key), view, work)
+            return known_by(view, work.read_table(view.source, columns=view.row_key), to_us(work.now_utc))
 
         address, seams = work.seams.settings.online, work.seams
         done = refresh(seams.online, seams.lake, service, work.now_utc, read_keys)
@@ -230,14 +232,6 @@ class FeatureServiceComponent(AssetFields, dg.Component, dg.Resolvable):
             metadata={"keys_written": sum(done.views["written"].to_pylist())},
             address=shown_address(address),
         )
-
-
-def known_by(rows: pa.Table, view: FeatureView, work: Work) -> pa.Table:
-    """Returns the rows that are known at the step's time."""
-    from mosaic_assets.features.historical import known_times
-
-    _, known = known_times(view, rows)
-    return rows.filter(known <= int(work.now_utc.timestamp() * 1_000_000))
 
 
 def feature_service(context: dg.ComponentLoadContext, name: str) -> FeatureService:

@@ -14,7 +14,7 @@ from mosaic_assets.features.label_keys import LabelKeys
 from mosaic_assets.features.views import FeatureService, FeatureView, column_name
 from mosaic_resources.errors import UnknownNameError, UserError
 
-__all__ = ["get_historical_features", "known_times", "microseconds", "required_columns"]
+__all__ = ["get_historical_features", "known_by", "known_times", "microseconds", "required_columns"]
 
 TIME = pa.timestamp("us", tz="UTC")
 MAX_THREADS = 4
@@ -65,6 +65,11 @@ def known_times(view: FeatureView, rows: pa.Table) -> tuple[Ints, Ints]:
     if view.created_timestamp_column is None:
         return event, event + int(view.known_delay.total_seconds() * 1_000_000)
     return event, microseconds(rows[view.created_timestamp_column], f"{view.name}.{view.created_timestamp_column}")
+
+
+def known_by(view: FeatureView, rows: pa.Table, end_us: int) -> pa.Table:
+    """Returns the rows of a view that are known at a time, microseconds UTC."""
+    return rows.filter(pa.array(known_times(view, rows)[1] <= end_us))
 
 
 def microseconds(column: pa.ChunkedArray, where: str) -> Ints:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mosaic_assets.features.historical import known_times
+from mosaic_assets.features.historical import known_by, known_times
 from mosaic_assets.features.materialize import layouts, materialize, to_us
 from mosaic_assets.features.views import FeatureService, FeatureView
 from mosaic_resources.delta.changes import changes
@@ -50,7 +50,7 @@ def materialize_incremental(
         return 0
     since = None if known_until == ABSENT else (seen, known_until)
     rows = news(lake, view, version, since) if since else lake.read(view.source, version)
-    changed = materialize(store, service, view.name, rows.filter(pa.array(known_times(view, rows)[1] <= end_us)))
+    changed = materialize(store, service, view.name, known_by(view, rows, end_us))
     at, no_null = np.array([end_us]), {"version": np.array([False])}
     store.merge(mark, [key], encode(mark, "_until", at, at, values={"version": np.array([version])}, nulls=no_null))
     return changed

@@ -16,7 +16,7 @@ from mosaic_assets.features.component import (
     feature_service_of,
     feature_views,
 )
-from mosaic_assets.features.historical import get_historical_features, known_times
+from mosaic_assets.features.historical import get_historical_features, known_by
 from mosaic_assets.features.incremental import materialize_incremental
 from mosaic_assets.features.views import Entity, FeatureRef, FeatureService, FeatureView
 from mosaic_assets.features.windows.aggregations import WindowedView
@@ -119,7 +119,7 @@ class FeatureStore:
         changed = {}
         for view, _ in self._service(service).views:
             rows = self.seams.lake.read(view.source)
-            known = rows.filter(pa.array(known_times(view, rows)[1] <= until))
+            known = known_by(view, rows, until)
             changed[view.name] = online.materialize(self.seams.online, self._service(service), view.name, known)
         return changed
 

@@ -16,6 +16,7 @@ from mosaic_assets.features.component import feature_service
 from mosaic_assets.features.join import join_features
 from mosaic_assets.features.views import FeatureService
 from mosaic_assets.orchestration.station import station
+from mosaic_assets.predictions.skew import NO_SKEW
 from mosaic_assets.services.component import ANSWER, ServiceComponent
 from mosaic_assets.tables.query import Columns, pin, read_text, run_query, tables_in
 from mosaic_assets.work import Made, Work, code_hash
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchPredictionComponent", "InferenceTableComponent"]
 
-NO_SKEW = "no_skew"
 NO_SKEW_SAYS = (
     "What the endpoint looked up for the new requests is what the join over the tables says of the same moments."
 )

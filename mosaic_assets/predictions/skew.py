@@ -16,8 +16,9 @@ from mosaic_assets.work import CheckOutcome, Work
 from mosaic_resources.delta.changes import changes
 from mosaic_resources.errors import UserError, missing_extra
 
-__all__ = ["Skew", "measure_skew", "skew_of_new_rows"]
+__all__ = ["NO_SKEW", "Skew", "measure_skew", "skew_of_new_rows"]
 
+NO_SKEW = "no_skew"
 ASKED_AT, REQUEST_ID = "asked_at", "request_id"
 NUM_EXAMPLES = 5
 
@@ -47,20 +48,20 @@ def skew_of_new_rows(
     version = lake.version(table)
     views = [view.source for view, _ in service.views]
     if version is None or version == before or not all(lake.exists(view) for view in views):
-        return CheckOutcome("no_skew", True, "No new request to replay.", {"rows_compared": 0})
+        return CheckOutcome(NO_SKEW, True, "No new request to replay.", {"rows_compared": 0})
     rows = lake.read(table, version) if before is None else changes(lake, table, before + 1, version)
     versions = {view: lake.open(view).version() for view in views}
     try:
         for view, pinned in versions.items():
             work.uses(view, pinned)
     except UserError as exc:  # A view's partition is blocked; the log is kept whatever.
-        return CheckOutcome("no_skew", False, f"Not compared: {exc}", {"rows_compared": 0})
+        return CheckOutcome(NO_SKEW, False, f"Not compared: {exc}", {"rows_compared": 0})
     found = measure_skew(rows, request, service, lambda view: lake.read(view.source, versions[view.source]))
     said = f"{found.num_skewed} of {found.num_rows} rows differ"
     told: dict[str, Any] = {"rows_compared": found.num_rows, "rows_skewed": found.num_skewed}
     if found.num_skewed:
         told |= {"rows_by_feature": dict(found.columns), "request_ids": list(found.request_ids)}
-    return CheckOutcome("no_skew", not found.num_skewed, said, told)
+    return CheckOutcome(NO_SKEW, not found.num_skewed, said, told)
 
 
 def measure_skew(
